@@ -1,0 +1,88 @@
+/**
+ * A hardware watchdog as its Linux driver shows it, and the refresh service on top of it.
+ * Times are milliseconds here; the ioctls count whole seconds (include/uapi/linux/watchdog.h).
+ */
+
+/** What can be learned without opening the device: opening arms it. Source: sysfs and /proc. */
+export interface WatchdogFacts {
+  /** /dev/watchdog0, or `sim`. */
+  readonly path: string;
+  /** watchdog_info.identity, printable, at most 32 characters. */
+  readonly identity: string;
+  /** `software`: a kernel timer (softdog), dies with the kernel. */
+  readonly kind: "hardware" | "software" | "simulated";
+  /** WDIOF_* bits, or null where the kernel does not show them. */
+  readonly options: number | null;
+  /** As sysfs says: of user space only, it does not know of a watchdog armed by firmware. */
+  readonly state: "active" | "inactive" | "unknown";
+  /** Limits the driver states; null where it states none (0 in sysfs). */
+  readonly minMs: number | null;
+  readonly maxMs: number | null;
+  readonly timeoutMs: number | null;
+  readonly timeLeftMs: number | null;
+  /** WDIOC_GETBOOTSTATUS bits, read before opening; 0 means "no information". */
+  readonly bootStatus: number | null;
+  /** True when the driver refuses to stop once armed. */
+  readonly nowayout: boolean | null;
+  /** The process that has the device open, when it can be found. */
+  readonly holder: { readonly pid: number; readonly name: string } | null;
+  /** watchdog.open_timeout in seconds; 0 = the kernel refreshes for ever until someone opens. */
+  readonly openTimeoutS: number | null;
+}
+
+/** WDIOF_CARDRESET: the previous reset came from the watchdog. */
+export const bootStatusCardReset = 0x20;
+/** WDIOF_MAGICCLOSE: closing without `V` leaves the countdown running. */
+export const optionMagicClose = 0x100;
+
+/** What a refresh service is to hold: hardware timeout T1 and promised timeout T2, T2 >= T1. */
+export interface ServicePlan {
+  readonly hardwareMs: number;
+  readonly promiseMs: number;
+  /** Some chips reset when refreshed too fast (min_hw_heartbeat_ms); 0 = no limit. */
+  readonly minGapMs: number;
+}
+
+export interface ServiceStats {
+  /** Hardware refreshes done, and those the device refused. */
+  readonly refreshes: number;
+  readonly failures: number;
+  /** Lateness of refreshes against their absolute deadline, milliseconds. */
+  readonly lateMinMs: number;
+  readonly lateMaxMs: number;
+  /** `SCHED_FIFO` or `SCHED_OTHER`, and why when it is not FIFO. */
+  readonly scheduling: string;
+  /** Bytes of the thread's own memory that are locked; 0 = could not lock. */
+  readonly lockedBytes: number;
+}
+
+/** Refreshes the hardware on the OS's behalf until the OS's own deadline passes. */
+export interface RefreshService {
+  /** The OS refreshed: the promised deadline becomes now + T2. Never blocks, never fails. */
+  checkIn(): void;
+  stats(): ServiceStats;
+  /** Ends the thread; the device stays open and armed. */
+  stop(): void;
+}
+
+/**
+ * The device. Every operation may throw a Failure with a `watchdog.*` code.
+ * Closing never disarms: the magic character is written by `disarm` alone.
+ */
+export interface Watchdog {
+  facts(): WatchdogFacts;
+  /** Opens, and thereby arms, the device. `watchdog.busy` names the holder. */
+  open(): void;
+  readonly isOpen: boolean;
+  /** Asks for a timeout and returns the granted one (readback), in ms. Refreshes as well. */
+  setTimeout(timeoutMs: number): number;
+  /** Milliseconds the hardware has left, or null where the driver cannot say. */
+  timeLeft(): number | null;
+  refresh(): void;
+  /** Starts the refresh service on the open device. */
+  serve(plan: ServicePlan): RefreshService;
+  /** Stops the countdown and closes. `watchdog.nowayout` when the device will not stop. */
+  disarm(): void;
+  /** Closes without the magic character: the countdown keeps running. */
+  close(): void;
+}
