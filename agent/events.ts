@@ -1,0 +1,127 @@
+/**
+ * Everything worth knowing, as one union. An event is what the ring counts; one whose class is
+ * not `trace` also becomes a report: journalled, numbered, sent to the subscribed host and kept
+ * until it is acknowledged.
+ */
+import type { Cause, Slot, Stage } from "./machines/bootrecord.ts";
+import type { Backend } from "./machines/criteria.ts";
+
+/** Order of worth when a bounded spool must drop: `safety` is dropped last. */
+export type EventClass = "safety" | "state" | "trace";
+
+export type AgentEvent =
+  | { kind: "agent:started"; version: string; cause: Cause; restart: boolean }
+  | { kind: "agent:stopping"; cause: Cause }
+  | { kind: "boot:stage"; stage: Stage; budget_ms: number; margin_ms: number }
+  | {
+      kind: "boot:died";
+      boot: string;
+      slot: Slot;
+      stage: Stage;
+      step: string;
+      uptime_ms: number;
+      cause: Cause;
+      culprit: string;
+    }
+  | { kind: "boot:fallback"; from: Slot; slot: Slot; failures: number }
+  | { kind: "boot:record_refused"; problem: string }
+  | { kind: "boot:adopted"; remaining_ms: number; uncovered_ms: number }
+  | { kind: "boot:confirmed"; slot: Slot; failures: number }
+  | { kind: "wdt:verdict"; backend: Backend; protected: boolean; because: string }
+  | { kind: "wdt:granted"; asked_ms: number; granted_ms: number }
+  | { kind: "wdt:armed"; backend: Backend; hardware_ms: number; promise_ms: number }
+  | { kind: "wdt:disarmed"; by: string }
+  | { kind: "wdt:withheld"; culprit: string; reset_in_ms: number }
+  | { kind: "wdt:resumed"; culprit: string; withheld_ms: number }
+  | { kind: "wdt:hold"; until_ms: number; by: string }
+  | { kind: "wdt:hold_ended"; by: string }
+  | { kind: "wdt:slack"; slack_ms: number; promise_ms: number }
+  | { kind: "wdt:refused"; operation: string; problem: string }
+  | { kind: "wdt:refreshed" }
+  | { kind: "tee:step"; step: string; epoch: number }
+  | { kind: "tee:crashed"; epoch: number; rung: string; code: string; trigger: string }
+  | { kind: "tee:unavailable"; service: string }
+  | { kind: "tee:available"; service: string }
+  | { kind: "tee:restored"; epoch: number; took_ms: number; replayed: number; unknown: number }
+  | { kind: "tee:context_refused"; problem: string }
+  | { kind: "tee:quarantined"; service: string; command: number }
+  | { kind: "tee:rung"; rung: string; because: string }
+  | { kind: "tee:degraded"; because: string }
+  | { kind: "tee:escalated"; because: string }
+  | { kind: "journal:recovered"; file: string; outcome: string }
+  | { kind: "journal:degraded"; problem: string }
+  | { kind: "report:dropped"; count: number; class: EventClass }
+  | { kind: "link:up"; port: string }
+  | { kind: "link:down"; problem: string }
+  | { kind: "link:bad"; problem: string }
+  | { kind: "rig:fault"; fault: string };
+
+export type EventKind = AgentEvent["kind"];
+
+/** What each kind is worth. */
+export const eventClass: { readonly [K in EventKind]: EventClass } = {
+  "agent:started": "state",
+  "agent:stopping": "safety",
+  "boot:stage": "state",
+  "boot:died": "safety",
+  "boot:fallback": "safety",
+  "boot:record_refused": "safety",
+  "boot:adopted": "safety",
+  "boot:confirmed": "state",
+  "wdt:verdict": "safety",
+  "wdt:granted": "state",
+  "wdt:armed": "safety",
+  "wdt:disarmed": "safety",
+  "wdt:withheld": "safety",
+  "wdt:resumed": "safety",
+  "wdt:hold": "safety",
+  "wdt:hold_ended": "safety",
+  "wdt:slack": "state",
+  "wdt:refused": "safety",
+  "wdt:refreshed": "trace",
+  "tee:step": "state",
+  "tee:crashed": "safety",
+  "tee:unavailable": "state",
+  "tee:available": "state",
+  "tee:restored": "safety",
+  "tee:context_refused": "safety",
+  "tee:quarantined": "safety",
+  "tee:rung": "state",
+  "tee:degraded": "safety",
+  "tee:escalated": "safety",
+  "journal:recovered": "safety",
+  "journal:degraded": "safety",
+  "report:dropped": "safety",
+  "link:up": "trace",
+  "link:down": "trace",
+  "link:bad": "trace",
+  "rig:fault": "state",
+};
+
+/** How many recent events the ring keeps; totals per kind are kept for ever. */
+export const ringMax = 256;
+
+export interface Stamped {
+  readonly atMs: number;
+  readonly event: AgentEvent;
+}
+
+/** Keeps the last `ringMax` events and a total per kind, so that lost history leaves a number. */
+export class EventRing {
+  readonly totals = new Map<EventKind, number>();
+  private readonly slots: Stamped[] = [];
+  private written = 0;
+
+  add(atMs: number, event: AgentEvent): void {
+    this.totals.set(event.kind, (this.totals.get(event.kind) ?? 0) + 1);
+    this.slots[this.written % ringMax] = { atMs, event };
+    this.written += 1;
+  }
+
+  /** Oldest first. */
+  recent(): Stamped[] {
+    const cut = this.written % ringMax;
+    if (this.written <= ringMax) return this.slots.slice();
+    return [...this.slots.slice(cut), ...this.slots.slice(0, cut)];
+  }
+}

@@ -1,0 +1,363 @@
+/**
+ * The wire contract, shared by the agent, the console, the simulator and the rigs: which group
+ * and command means what, and the shape of each request and response. Group and command ids are
+ * written out as numbers and never renumbered; golden bytes are in test/vectors/.
+ *
+ * Times are milliseconds on the card's monotonic clock (`at_ms`), spans are `_ms` as well.
+ * Groups 0 and 10 are the standard ones of SMP: their success maps hold exactly the standard keys.
+ */
+import {
+  bool,
+  type Infer,
+  int,
+  list,
+  map,
+  number,
+  oneOf,
+  optional,
+  record,
+  type Shape,
+  text,
+  uint,
+} from "./shape.ts";
+
+export interface Command<Request, Response> {
+  readonly group: number;
+  readonly id: number;
+  /** SMP operation of the request; `either` takes both, as echo does. */
+  readonly op: "read" | "write" | "either";
+  readonly request: Shape<Request>;
+  readonly response: Shape<Response>;
+}
+
+function command<Q, R>(
+  group: number,
+  id: number,
+  op: Command<Q, R>["op"],
+  request: Shape<Q>,
+  response: Shape<R>,
+): Command<Q, R> {
+  return { group, id, op, request, response };
+}
+
+export const groups = {
+  os: 0,
+  enumeration: 10,
+  card: 64,
+  boot: 65,
+  wdt: 66,
+  tee: 67,
+  report: 68,
+  access: 69,
+  rig: 70,
+} as const;
+
+/** Largest SMP packet (header and CBOR) either side sends: 0.25 s of line time at 115200 Bd. */
+export const packetBytesMax = 2048;
+
+const none = map({});
+const stage = oneOf("power_on", "os_load", "hand_off", "adopt", "runtime");
+const slot = oneOf("a", "b", "safe");
+const cause = oneOf(
+  "power",
+  "watchdog",
+  "commanded",
+  "clean",
+  "panic",
+  "agent_restart",
+  "unknown",
+);
+const backend = oneOf("direct", "service", "simulated", "none");
+
+const criterion = map({
+  name: text,
+  value: text,
+  required: text,
+  ok: bool,
+});
+
+export const probe = map({
+  backend,
+  via: oneOf("direct", "service", "none"),
+  because: text,
+  protected: bool,
+  identity: text,
+  path: text,
+  criteria: list(criterion, 32),
+});
+
+export const watchdogState = map({
+  state: text,
+  backend,
+  via: oneOf("direct", "service", "none"),
+  protected: bool,
+  protection: text,
+  armed: bool,
+  hardware_ms: uint,
+  promise_ms: uint,
+  remaining_ms: optional(int),
+  last_check_in_ms: optional(uint),
+  now_ms: uint,
+  refreshes: uint,
+  failures: uint,
+  slack_min_ms: optional(int),
+  scheduling: optional(text),
+  late_max_ms: optional(number),
+  culprit: optional(text),
+  hold_until_ms: optional(uint),
+});
+
+export const teeState = map({
+  state: text,
+  simulated: bool,
+  epoch: uint,
+  crashes: uint,
+  restarts_in_window: uint,
+  in_flight: uint,
+  powers: list(text, 8),
+  sessions: list(map({ service: text, open: bool }), 32),
+  quarantined: list(text, 32),
+});
+
+export const bootEntry = map({
+  boot: text,
+  slot,
+  stage,
+  step: text,
+  uptime_ms: uint,
+  cause,
+  culprit: text,
+  confirmed: bool,
+});
+
+export const report = map({
+  boot: text,
+  seq: uint,
+  at_ms: uint,
+  kind: text,
+  class: oneOf("safety", "state"),
+  data: record(),
+});
+
+export const task = map({
+  name: text,
+  every_ms: uint,
+  due_in_ms: int,
+  late: uint,
+});
+
+const taskStat = map({
+  prio: uint,
+  tid: uint,
+  state: uint,
+  stkuse: uint,
+  stksiz: uint,
+  cswcnt: uint,
+  runtime: uint,
+  last_checkin: uint,
+  next_checkin: uint,
+});
+
+export const commands = {
+  "os.echo": command(0, 0, "either", map({ d: text }), map({ r: text })),
+  "os.taskstat": command(0, 2, "read", none, map({ tasks: record(taskStat) })),
+  "os.datetime": command(0, 4, "read", none, map({ datetime: text })),
+  "os.reset": command(0, 5, "write", map({ force: optional(int), boot_mode: optional(uint) }), none),
+  "os.params": command(0, 6, "read", none, map({ buf_size: uint, buf_count: uint })),
+  "os.info": command(0, 7, "read", map({ format: optional(text) }), map({ output: text })),
+  "os.bootloader": command(
+    0,
+    8,
+    "read",
+    map({ query: optional(text) }),
+    map({ bootloader: optional(text), mode: optional(int) }),
+  ),
+  "enumeration.count": command(10, 0, "read", none, map({ count: uint })),
+  "enumeration.list": command(10, 1, "read", none, map({ groups: list(uint, 64) })),
+  "enumeration.one": command(
+    10,
+    2,
+    "read",
+    map({ index: optional(uint) }),
+    map({ group: uint, end: optional(bool) }),
+  ),
+  "enumeration.details": command(
+    10,
+    3,
+    "read",
+    map({ groups: optional(list(uint, 64)) }),
+    map({
+      groups: list(map({ group: uint, name: optional(text), handlers: optional(uint) }), 64),
+    }),
+  ),
+  "card.hello": command(
+    64,
+    0,
+    "read",
+    none,
+    map({
+      name: text,
+      version: text,
+      contract: uint,
+      boot: text,
+      uptime_ms: uint,
+      simulated: bool,
+      tags: list(text, 64),
+    }),
+  ),
+  "card.status": command(
+    64,
+    1,
+    "read",
+    none,
+    map({
+      version: text,
+      boot: text,
+      now_ms: uint,
+      stage,
+      slot,
+      confirmed: bool,
+      ready: bool,
+      backend,
+      protected: bool,
+      protection: text,
+      watchdog: watchdogState,
+      tee: teeState,
+      last_cause: cause,
+      failures: uint,
+      reports: map({ last_seq: uint, pending: uint, dropped: uint, subscribed: bool }),
+      journal: oneOf("ok", "degraded"),
+    }),
+  ),
+  "card.protection": command(
+    64,
+    2,
+    "read",
+    none,
+    map({
+      protected: bool,
+      protection: text,
+      stages: list(map({ stage, covered: bool, uncovered_ms: optional(uint), because: text }), 8),
+      next: list(text, 16),
+    }),
+  ),
+  "card.readiness": command(
+    64,
+    3,
+    "read",
+    none,
+    map({ ready: bool, checks: list(map({ name: text, ok: bool, value: text }), 16) }),
+  ),
+  "boot.timeline": command(
+    65,
+    0,
+    "read",
+    none,
+    map({
+      boot: text,
+      slot,
+      stages: list(
+        map({
+          stage,
+          start_ms: int,
+          end_ms: optional(int),
+          budget_ms: uint,
+          margin_ms: optional(int),
+          refreshed_by: text,
+          steps: list(map({ name: text, at_ms: int }), 16),
+        }),
+        8,
+      ),
+    }),
+  ),
+  "boot.history": command(65, 1, "read", none, map({ boots: list(bootEntry, 16) })),
+  "boot.counters": command(
+    65,
+    2,
+    "read",
+    none,
+    map({ active: slot, trial: optional(slot), failures: record(uint), attempts_max: uint }),
+  ),
+  "boot.record": command(
+    65,
+    3,
+    "read",
+    none,
+    map({ present: bool, problem: optional(text), record: optional(record()) }),
+  ),
+  "wdt.probe": command(66, 0, "read", none, probe),
+  "wdt.state": command(66, 1, "read", none, watchdogState),
+  "wdt.arm": command(66, 2, "write", map({ promise_ms: optional(uint) }), watchdogState),
+  "wdt.disarm": command(66, 3, "write", map({ by: optional(text) }), watchdogState),
+  "wdt.check_in": command(66, 4, "write", map({ task: text }), none),
+  "wdt.hold": command(66, 5, "write", map({ for_ms: uint, by: optional(text) }), watchdogState),
+  "wdt.tasks": command(66, 6, "read", none, map({ tasks: list(task, 32) })),
+  "tee.state": command(67, 0, "read", none, teeState),
+  "tee.crashes": command(
+    67,
+    2,
+    "read",
+    none,
+    map({
+      crashes: list(
+        map({ at_ms: uint, epoch: uint, rung: text, code: text, trigger: text, took_ms: uint }),
+        16,
+      ),
+    }),
+  ),
+  "tee.recover": command(67, 3, "write", none, teeState),
+  "report.subscribe": command(
+    68,
+    0,
+    "write",
+    map({ for_ms: optional(uint) }),
+    map({ boot: text, last_seq: uint, pending: uint, for_ms: uint }),
+  ),
+  "report.unsubscribe": command(68, 1, "write", none, none),
+  /** Acknowledges every report of `boot` up to and including `seq`. */
+  "report.acknowledge": command(
+    68,
+    2,
+    "write",
+    map({ boot: text, seq: uint }),
+    map({ pending: uint }),
+  ),
+  /** Reads kept reports after (boot, seq), oldest first; as many as fit one packet. */
+  "report.read": command(
+    68,
+    3,
+    "read",
+    map({ boot: optional(text), since: optional(uint), max: optional(uint) }),
+    map({ reports: list(report, 64), more: bool }),
+  ),
+  /** What the card counts as sent, per boot it still remembers. */
+  "report.snapshot": command(
+    68,
+    5,
+    "read",
+    none,
+    map({
+      boots: list(map({ boot: text, last_seq: uint, acknowledged: uint, dropped: uint }), 16),
+      pending: uint,
+    }),
+  ),
+  "rig.inject": command(70, 0, "write", map({ fault: text, for_ms: optional(uint) }), none),
+  "rig.faults": command(70, 1, "read", none, map({ faults: list(text, 64) })),
+} as const;
+
+/** A report sent unasked to a subscriber: a read response of group 68, command 4, sequence 0. */
+export const reportPush = { group: 68, id: 4, body: report } as const;
+
+export type CommandName = keyof typeof commands;
+export type RequestOf<N extends CommandName> =
+  (typeof commands)[N] extends Command<infer Q, infer _R> ? Q : never;
+export type ResponseOf<N extends CommandName> =
+  (typeof commands)[N] extends Command<infer _Q, infer R> ? R : never;
+export type Report = Infer<typeof report>;
+export type WatchdogState = Infer<typeof watchdogState>;
+export type TeeState = Infer<typeof teeState>;
+export type Probe = Infer<typeof probe>;
+export type BootEntryWire = Infer<typeof bootEntry>;
+
+/** The contract's version; a host refuses a card whose contract it does not know. */
+export const contractVersion = 1;
