@@ -39,7 +39,7 @@ export function step<S extends Tagged, E extends Tagged, F>(
   state: S,
   event: E,
 ): Step<S, F> {
-  const row = table[state.kind as S["kind"]] as Record<string, Cell<S, S, E, F>>;
+  const row = table[state.kind as S["kind"]] as unknown as Record<string, Cell<S, S, E, F>>;
   const cell = row[event.kind] as Cell<S, S, E, F>;
   return cell(state, event);
 }

@@ -58,15 +58,7 @@ export const packetBytesMax = 2048;
 const none = map({});
 const stage = oneOf("power_on", "os_load", "hand_off", "adopt", "runtime");
 const slot = oneOf("a", "b", "safe");
-const cause = oneOf(
-  "power",
-  "watchdog",
-  "commanded",
-  "clean",
-  "panic",
-  "agent_restart",
-  "unknown",
-);
+const cause = oneOf("power", "watchdog", "commanded", "clean", "panic", "agent_restart", "unknown");
 const backend = oneOf("direct", "service", "simulated", "none");
 
 const criterion = map({
@@ -162,7 +154,13 @@ export const commands = {
   "os.echo": command(0, 0, "either", map({ d: text }), map({ r: text })),
   "os.taskstat": command(0, 2, "read", none, map({ tasks: record(taskStat) })),
   "os.datetime": command(0, 4, "read", none, map({ datetime: text })),
-  "os.reset": command(0, 5, "write", map({ force: optional(int), boot_mode: optional(uint) }), none),
+  "os.reset": command(
+    0,
+    5,
+    "write",
+    map({ force: optional(int), boot_mode: optional(uint) }),
+    none,
+  ),
   "os.params": command(0, 6, "read", none, map({ buf_size: uint, buf_count: uint })),
   "os.info": command(0, 7, "read", map({ format: optional(text) }), map({ output: text })),
   "os.bootloader": command(

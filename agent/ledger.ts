@@ -1,0 +1,304 @@
+/**
+ * The report ledger: every report has an identity (boot id, sequence), is on disk before it is
+ * sent, and stays until the host acknowledged it. On disk it is a log in two segments: records are
+ * appended to one; when that grows too long, what is still pending is written to the other.
+ */
+import { Failure } from "./errors.ts";
+import type { EventClass } from "./events.ts";
+import type { Disk } from "./io/disk.ts";
+import { decodeMap, encodeMap } from "./wire/cbor.ts";
+import { type Report, report as reportShape } from "./wire/commands.ts";
+import { bool, check, map, oneOf, optional, text, uint } from "./wire/shape.ts";
+import { seal, sealBytes, unseal } from "./wire/seal.ts";
+
+/** Bound on reports kept for a host that is away; the least worthy are dropped, and counted. */
+export const pendingMax = 512;
+/** A longer segment is rewritten to the other file: at most 512 reports of ~120 bytes remain. */
+export const segmentBytesMax = 262_144;
+/** Boots whose counts are remembered. */
+export const bootsMax = 16;
+
+/** Counts of one boot: what was numbered, what the host has, what was dropped unseen. */
+export interface BootCount {
+  readonly boot: string;
+  lastSeq: number;
+  acknowledged: number;
+  dropped: number;
+}
+
+const magic = "KNLR";
+const counted = map({
+  t: oneOf("count"),
+  boot: text,
+  last: uint,
+  acknowledged: uint,
+  dropped: uint,
+  end: optional(bool),
+});
+const entryKind = map({ t: oneOf("count", "report", "ack", "drop") });
+const acked = map({ boot: text, seq: uint });
+const kept = map({ report: reportShape });
+
+export class Ledger {
+  /** Oldest first. */
+  readonly pending: Report[] = [];
+  /** True when damage was found at opening and what could be read was kept. */
+  readonly salvaged: boolean;
+  /** Why reports do not reach the disk; null while they do. */
+  degraded: string | null = null;
+  private readonly disk: Disk;
+  private readonly counts = new Map<string, BootCount>();
+  private readonly own: BootCount;
+  private segment = 0;
+  private generation = 0;
+  private written = 0;
+  private buffered: Uint8Array[] = [];
+  private newDrops = 0;
+
+  /** Opens the ledger of an agent whose boot id is `boot`; reports of earlier boots are kept. */
+  constructor(disk: Disk, boot: string) {
+    this.disk = disk;
+    this.salvaged = this.load();
+    this.own = this.count(boot);
+    this.rewrite();
+  }
+
+  /** Numbers and buffers a report; `flush` makes it durable. */
+  add(atMs: number, kind: string, worth: "safety" | "state", data: Report["data"]): Report {
+    this.own.lastSeq += 1;
+    const seq = this.own.lastSeq;
+    const at_ms = Math.max(Math.round(atMs), 0);
+    const report: Report = { boot: this.own.boot, seq, at_ms, kind, class: worth, data };
+    this.pending.push(report);
+    this.buffered.push(record({ t: "report", report }));
+    if (this.pending.length > pendingMax) this.dropOne();
+    return report;
+  }
+
+  /** Puts everything buffered on stable storage, in one write. */
+  flush(): void {
+    if (this.buffered.length === 0) return;
+    const bytes = concat(this.buffered);
+    this.buffered = [];
+    if (this.written + bytes.length > segmentBytesMax) return this.rewrite();
+    this.guard(() => {
+      this.disk.append(this.file(this.segment), bytes);
+      this.disk.sync(this.file(this.segment));
+      this.written += bytes.length;
+    });
+  }
+
+  /** The host has every report of `boot` up to `seq`. Returns how many are still pending. */
+  acknowledge(boot: string, seq: number): number {
+    const count = this.counts.get(boot);
+    if (count === undefined || seq <= count.acknowledged) return this.pending.length;
+    count.acknowledged = Math.min(seq, count.lastSeq);
+    this.forget(boot, count.acknowledged);
+    this.buffered.push(record({ t: "ack", boot, seq: count.acknowledged }));
+    return this.pending.length;
+  }
+
+  /** Pending reports after (boot, seq), oldest first; all of them when `boot` is not known. */
+  after(boot: string | undefined, seq: number): Report[] {
+    if (boot === undefined || !this.counts.has(boot)) return this.pending.slice();
+    const order = [...this.counts.keys()];
+    const from = order.indexOf(boot);
+    return this.pending.filter((report) => {
+      const at = order.indexOf(report.boot);
+      return at > from || (at === from && report.seq > seq);
+    });
+  }
+
+  /** Counts per boot, oldest boot first. */
+  boots(): BootCount[] {
+    return [...this.counts.values()];
+  }
+
+  /** Reports dropped since this was last asked; the agent reports the loss itself. */
+  takeDrops(): number {
+    const drops = this.newDrops;
+    this.newDrops = 0;
+    return drops;
+  }
+
+  private count(boot: string): BootCount {
+    let count = this.counts.get(boot);
+    if (count === undefined) {
+      count = { boot, lastSeq: 0, acknowledged: 0, dropped: 0 };
+      this.counts.set(boot, count);
+      this.forgetOldBoots();
+    }
+    return count;
+  }
+
+  /** A boot whose counts are forgotten takes its reports with it: they are drops of that boot. */
+  private forgetOldBoots(): void {
+    for (const boot of this.counts.keys()) {
+      if (this.counts.size <= bootsMax) return;
+      this.newDrops += this.pending.filter((report) => report.boot === boot).length;
+      this.forget(boot, Infinity);
+      this.counts.delete(boot);
+    }
+  }
+
+  private forget(boot: string, seq: number): void {
+    let keep = 0;
+    for (const report of this.pending) {
+      if (report.boot !== boot || report.seq > seq) this.pending[keep++] = report;
+    }
+    this.pending.length = keep;
+  }
+
+  /** The oldest of the least worthy goes first. */
+  private dropOne(): void {
+    const worth: EventClass[] = ["state", "safety"];
+    for (const lowest of worth) {
+      const at = this.pending.findIndex((report) => report.class === lowest);
+      if (at < 0) continue;
+      const [dropped] = this.pending.splice(at, 1);
+      if (dropped === undefined) return;
+      this.count(dropped.boot).dropped += 1;
+      this.newDrops += 1;
+      this.buffered.push(record({ t: "drop", boot: dropped.boot, seq: dropped.seq }));
+      return;
+    }
+  }
+
+  private file(segment: number): string {
+    return `reports.${segment}`;
+  }
+
+  /** Starts the other segment with all that is still worth knowing, then removes this one. */
+  private rewrite(): void {
+    this.buffered = [];
+    this.generation += 1;
+    const next = 1 - this.segment;
+    const counts = [...this.counts.values()];
+    const records = [
+      ...this.pending.map((report) => record({ t: "report", report })),
+      ...counts.map((count, at) => {
+        const { boot, lastSeq, acknowledged, dropped } = count;
+        const entry = { t: "count", boot, last: lastSeq, acknowledged, dropped };
+        return record(at === counts.length - 1 ? { ...entry, end: true } : entry);
+      }),
+    ];
+    const bytes = concat([record({ t: "count", boot: "", ...zero }, this.generation), ...records]);
+    this.guard(() => {
+      this.disk.write(this.file(next), bytes);
+      this.disk.sync(this.file(next));
+      this.disk.remove(this.file(this.segment));
+      this.segment = next;
+      this.written = bytes.length;
+    });
+  }
+
+  private guard(act: () => void): void {
+    try {
+      act();
+      this.degraded = null;
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      this.degraded = error.message;
+    }
+  }
+
+  /** Reads the newer complete segment. Returns true when anything was damaged. */
+  private load(): boolean {
+    const segments = [0, 1].map((at) => {
+      const bytes = this.disk.read(this.file(at));
+      return { at, present: bytes !== undefined, ...readRecords(bytes ?? new Uint8Array(0)) };
+    });
+    const complete = segments.filter((segment) => segment.entries.some(isEnd));
+    complete.sort((left, right) => right.generation - left.generation);
+    const [best] = complete;
+    const damaged = segments.some((segment) => segment.present && segment.damaged);
+    if (best === undefined) return segments.some((segment) => segment.present);
+    this.segment = best.at;
+    this.generation = Math.max(...segments.map((segment) => segment.generation));
+    let intact = true;
+    for (const entry of best.entries) intact = this.replay(entry) && intact;
+    return damaged || !intact;
+  }
+
+  /** Applies one record; false when it is not of any known form. */
+  private replay(entry: Record<string, unknown>): boolean {
+    try {
+      const { t } = check(entryKind, entry, "record");
+      if (t === "count") {
+        const { boot, last, acknowledged, dropped } = check(counted, entry, "count");
+        if (boot !== "") Object.assign(this.count(boot), { lastSeq: last, acknowledged, dropped });
+      } else if (t === "report") {
+        const { report } = check(kept, entry, "report");
+        this.pending.push(report);
+        const count = this.count(report.boot);
+        count.lastSeq = Math.max(count.lastSeq, report.seq);
+      } else {
+        this.replayEnd(t, check(acked, entry, t));
+      }
+      return true;
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      return false;
+    }
+  }
+
+  private replayEnd(kind: "ack" | "drop", { boot, seq }: { boot: string; seq: number }): void {
+    const count = this.count(boot);
+    if (kind === "ack") {
+      count.acknowledged = Math.max(count.acknowledged, seq);
+      this.forget(boot, seq);
+    } else {
+      count.dropped += 1;
+      const at = this.pending.findIndex((report) => report.boot === boot && report.seq === seq);
+      if (at >= 0) this.pending.splice(at, 1);
+    }
+  }
+}
+
+const zero = { last: 0, acknowledged: 0, dropped: 0 };
+
+/** The record that closes a rewritten segment's opening: without it the segment is not believed. */
+function isEnd(entry: Record<string, unknown>): boolean {
+  return entry.t === "count" && entry.end === true;
+}
+
+function record(entry: Record<string, unknown>, sequence = 0): Uint8Array {
+  return seal(magic, encodeMap(entry), sequence);
+}
+
+function concat(parts: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+/** Splits a segment into its records, up to the first that is damaged (a torn tail). */
+function readRecords(bytes: Uint8Array): {
+  generation: number;
+  entries: Record<string, unknown>[];
+  damaged: boolean;
+} {
+  const entries: Record<string, unknown>[] = [];
+  let generation = 0;
+  let at = 0;
+  while (at < bytes.length) {
+    const view = new DataView(bytes.buffer, bytes.byteOffset + at, bytes.length - at);
+    if (view.byteLength < sealBytes) return { generation, entries, damaged: true };
+    const length = view.getUint32(12) + sealBytes;
+    const opened = unseal(magic, bytes.subarray(at, at + length));
+    if (opened === null || !("data" in opened)) return { generation, entries, damaged: true };
+    if (at === 0) generation = opened.sequence;
+    try {
+      entries.push(decodeMap(opened.data));
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      return { generation, entries, damaged: true };
+    }
+    at += length;
+  }
+  return { generation, entries, damaged: false };
+}

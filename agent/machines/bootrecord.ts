@@ -1,0 +1,199 @@
+/**
+ * What survives from boot to boot: which slot to boot, how often it failed in a row, and where
+ * and why the last boots ended. Firmware and agent share it (on a card with our firmware half it
+ * is a non-volatile variable, elsewhere the agent keeps it in its journal). Pure functions.
+ */
+
+export const stageNames = ["power_on", "os_load", "hand_off", "adopt", "runtime"] as const;
+export type Stage = (typeof stageNames)[number];
+export type Slot = "a" | "b" | "safe";
+
+/** Why a boot ended. `unknown` when nobody can say; never guessed. */
+export type Cause =
+  | "power"
+  | "watchdog"
+  | "commanded"
+  | "clean"
+  | "panic"
+  | "agent_restart"
+  | "unknown";
+
+/** What hardware and firmware say of the previous reset, before our own notes are consulted. */
+export type HardwareCause = "watchdog" | "power" | "panic" | "unknown";
+
+/** One boot: how far it came and, once it is over, why it ended. */
+export interface BootEntry {
+  readonly boot: string;
+  /** The kernel's boot id; equal ids mean that only the agent restarted. Empty before Linux. */
+  readonly machine: string;
+  readonly slot: Slot;
+  readonly stage: Stage;
+  readonly step: string;
+  /** Milliseconds since power-on of the last mark. */
+  readonly uptimeMs: number;
+  readonly cause: Cause;
+  /** Who or what was to blame, when that was known before the reset; else empty. */
+  readonly culprit: string;
+  readonly confirmed: boolean;
+}
+
+export interface BootRecord {
+  /** Number of boots begun; numbers boot ids. */
+  readonly boots: number;
+  readonly active: Slot;
+  /** A slot on trial gets one boot; unless it confirms, the active slot is booted again. */
+  readonly trial: Slot | null;
+  /** Failed boots in a row, per slot; cleared by a confirmed boot. */
+  readonly failures: { readonly a: number; readonly b: number };
+  readonly current: BootEntry | null;
+  /** Cause written before a reset that the agent chose; consulted at the next boot. */
+  readonly closing: { readonly cause: Cause; readonly culprit: string } | null;
+  /** Oldest first, at most `pastMax`. */
+  readonly past: readonly BootEntry[];
+}
+
+/** Ended boots remembered; one packet holds them all. */
+export const pastMax = 12;
+
+/**
+ * The record of a card that has none. A record that was `lost` counts as one failure short of
+ * the limit: losing the counter must not hand a failing slot a fresh set of attempts.
+ */
+export function emptyRecord(lost: boolean, attemptsMax: number): BootRecord {
+  const failures = lost ? Math.max(attemptsMax - 1, 0) : 0;
+  return {
+    boots: 0,
+    active: "a",
+    trial: null,
+    failures: { a: failures, b: lost ? failures : 0 },
+    current: null,
+    closing: null,
+    past: [],
+  };
+}
+
+export interface Begin {
+  readonly randomId: string;
+  readonly machine: string;
+  readonly hardware: HardwareCause;
+  /** Failed boots in a row after which the other slot is taken. At least 1. */
+  readonly attemptsMax: number;
+}
+
+export interface Begun {
+  readonly record: BootRecord;
+  readonly entry: BootEntry;
+  /** The boot before, with its cause settled; null for the first. */
+  readonly previous: BootEntry | null;
+  /** Set when this boot takes another slot because the one before failed too often. */
+  readonly fallback: { from: Slot; slot: Slot; failures: number } | null;
+}
+
+/**
+ * Opens a boot: settles why the previous one ended, counts it as failed or not, and chooses the
+ * slot. To be stored before anything that can hang. Power cycles, commanded and clean resets and
+ * restarts of the agent alone are not failures; an unconfirmed boot that ended in any other way is.
+ */
+export function beginBoot(record: BootRecord, begin: Begin): Begun {
+  const previous = record.current === null ? null : settle(record, begin);
+  const restart = previous?.cause === "agent_restart";
+  const failed = previous !== null && !previous.confirmed && isFailure(previous.cause);
+  const failures = failed ? countFailure(record, previous.slot) : record.failures;
+  const choice = choose({ ...record, failures }, failed, begin.attemptsMax);
+  const boots = record.boots + 1;
+  const entry: BootEntry = {
+    boot: `${boots}-${begin.randomId}`,
+    machine: begin.machine,
+    slot: restart ? previous.slot : choice.slot,
+    stage: "power_on",
+    step: "",
+    uptimeMs: 0,
+    cause: "unknown",
+    culprit: "",
+    confirmed: restart ? previous.confirmed : false,
+  };
+  const past = previous === null ? record.past : [...record.past, previous].slice(-pastMax);
+  const next: BootRecord = {
+    boots,
+    active: choice.active,
+    trial: restart ? record.trial : null,
+    failures,
+    current: entry,
+    closing: null,
+    past,
+  };
+  const from = previous?.slot ?? entry.slot;
+  const fallback =
+    failed && from !== entry.slot && from !== "safe"
+      ? { from, slot: entry.slot, failures: failures[from] }
+      : null;
+  return { record: next, entry, previous, fallback };
+}
+
+/** Notes how far the current boot came. */
+export function mark(record: BootRecord, stage: Stage, step: string, uptimeMs: number): BootRecord {
+  if (record.current === null) return record;
+  return { ...record, current: { ...record.current, stage, step, uptimeMs } };
+}
+
+/** The current boot proved healthy: its slot becomes the active one and its failures are forgotten. */
+export function confirm(record: BootRecord): BootRecord {
+  if (record.current === null || record.current.confirmed) return record;
+  const { slot } = record.current;
+  const failures = slot === "safe" ? record.failures : { ...record.failures, [slot]: 0 };
+  const active = slot === "safe" ? record.active : slot;
+  return { ...record, active, failures, current: { ...record.current, confirmed: true } };
+}
+
+/** Cause before reset: to be stored before whatever is about to end this boot. */
+export function closing(record: BootRecord, cause: Cause, culprit: string): BootRecord {
+  return { ...record, closing: { cause, culprit } };
+}
+
+/** The reset that was announced did not come after all. */
+export function reopen(record: BootRecord): BootRecord {
+  return { ...record, closing: null };
+}
+
+/** Asks for one boot of `slot`; it becomes active only by confirming. */
+export function startTrial(record: BootRecord, slot: "a" | "b"): BootRecord {
+  return { ...record, trial: slot, failures: { ...record.failures, [slot]: 0 } };
+}
+
+function isFailure(cause: Cause): boolean {
+  return cause === "watchdog" || cause === "panic" || cause === "unknown";
+}
+
+function settle(record: BootRecord, begin: Begin): BootEntry | null {
+  const { current, closing: noted } = record;
+  if (current === null) return null;
+  if (begin.machine !== "" && current.machine === begin.machine) {
+    return { ...current, cause: "agent_restart" };
+  }
+  if (begin.hardware === "watchdog" || begin.hardware === "panic") {
+    return { ...current, cause: begin.hardware, culprit: noted?.culprit ?? "" };
+  }
+  if (noted !== null) return { ...current, cause: noted.cause, culprit: noted.culprit };
+  return { ...current, cause: begin.hardware };
+}
+
+function countFailure(record: BootRecord, slot: Slot): BootRecord["failures"] {
+  if (slot === "safe") return record.failures;
+  return { ...record.failures, [slot]: record.failures[slot] + 1 };
+}
+
+/** A trial boots once; the active slot boots until it failed too often; then the other; then safe. */
+function choose(
+  record: BootRecord,
+  failed: boolean,
+  attemptsMax: number,
+): { slot: Slot; active: Slot } {
+  if (record.trial !== null) return { slot: record.trial, active: record.active };
+  const { active, failures } = record;
+  if (active === "safe" || !failed || failures[active] < attemptsMax) {
+    return { slot: active, active };
+  }
+  const other = active === "a" ? "b" : "a";
+  if (failures[other] < attemptsMax) return { slot: other, active: other };
+  return { slot: "safe", active: "safe" };
+}

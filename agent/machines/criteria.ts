@@ -1,0 +1,145 @@
+/**
+ * The watchdog criteria: what was measured of a device, what is required of it, and what follows:
+ * `direct` (the hardware can hold the promised timeout itself), `service` (it cannot, so the
+ * refresh service holds it), `simulated`, or `none`. Pure.
+ */
+import type { WatchdogFacts } from "../io/watchdog.ts";
+
+export type Backend = "direct" | "service" | "simulated" | "none";
+export type Via = "direct" | "service" | "none";
+
+/** `require`: real hardware or do not start. `prefer`: go on without. `simulate`: never ask. */
+export type WatchdogPolicy = "require" | "prefer" | "simulate";
+
+export interface Wanted {
+  /** T2: how long after the last check-in the card is to be reset. */
+  readonly promiseMs: number;
+  /** The operator's cap on T1, for hardware that claims more than it can hold; null = none. */
+  readonly hardwareMaxMs: number | null;
+}
+
+export interface Criterion {
+  readonly name: string;
+  readonly value: string;
+  readonly required: string;
+  readonly ok: boolean;
+}
+
+export interface Judgement {
+  readonly backend: Backend;
+  /** How the device is refreshed, also for a simulated one. */
+  readonly via: Via;
+  /** The least and the most the hardware is taken to hold (bounds of T1), ms. */
+  readonly hardwareMinMs: number;
+  readonly hardwareMaxMs: number;
+  readonly protected: boolean;
+  /** One phrase for people: what protects this card, or why nothing does. */
+  readonly protection: string;
+  /** Why this backend, in words. */
+  readonly because: string;
+  readonly criteria: readonly Criterion[];
+}
+
+/** WDIOF_SETTIMEOUT, WDIOF_MAGICCLOSE, WDIOF_KEEPALIVEPING of <linux/watchdog.h>. */
+const options = { setTimeout: 0x80, magicClose: 0x100, keepAlive: 0x8000 };
+
+/**
+ * Judges a device. `problem` says why there are no facts (no device, no addon); a device held by
+ * another process yields `none`, since a second refresher would only hide the first one's death.
+ */
+export function judge(facts: WatchdogFacts | null, wanted: Wanted, problem: string): Judgement {
+  if (facts === null) {
+    return nothing(`none: ${problem}`, problem, [
+      criterion("present", "no", "a watchdog device", false),
+    ]);
+  }
+  const maxMs = Math.min(facts.maxMs ?? Infinity, wanted.hardwareMaxMs ?? Infinity);
+  const criteria = measure(facts, wanted, maxMs);
+  if (facts.holder !== null) {
+    const who = `${facts.holder.name} (pid ${facts.holder.pid})`;
+    return nothing(`other-owner: ${who}`, `${facts.path} is held by ${who}`, criteria);
+  }
+  const via: Via = wanted.promiseMs <= maxMs ? "direct" : "service";
+  const because =
+    via === "direct"
+      ? `the hardware holds ${seconds(wanted.promiseMs)} itself`
+      : `the hardware holds at most ${seconds(maxMs)} of the promised ${seconds(wanted.promiseMs)}`;
+  const backend: Backend = facts.kind === "simulated" ? "simulated" : via;
+  const limits = { hardwareMinMs: facts.minMs ?? 0, hardwareMaxMs: maxMs };
+  return { backend, via, because, criteria, ...limits, ...protection(facts) };
+}
+
+/** T1 to ask the hardware for when T2 is promised: T2 itself where the hardware can hold it. */
+export function hardwareFor(judgement: Judgement, promiseMs: number): number {
+  return Math.max(Math.min(promiseMs, judgement.hardwareMaxMs), judgement.hardwareMinMs);
+}
+
+/** What a device of this kind protects against; only real hardware counts as protection. */
+function protection(facts: WatchdogFacts): { protected: boolean; protection: string } {
+  switch (facts.kind) {
+    case "hardware":
+      return { protected: true, protection: `hardware: ${facts.identity}` };
+    case "software":
+      return { protected: false, protection: "software: a kernel timer dies with the kernel" };
+    default:
+      return { protected: false, protection: "simulated: no hardware behind it" };
+  }
+}
+
+function nothing(protection: string, because: string, criteria: Criterion[]): Judgement {
+  const none = { backend: "none", via: "none", protected: false } as const;
+  return { ...none, hardwareMinMs: 0, hardwareMaxMs: 0, protection, because, criteria };
+}
+
+function measure(facts: WatchdogFacts, wanted: Wanted, maxMs: number): Criterion[] {
+  const has = (bit: number): boolean => facts.options !== null && (facts.options & bit) !== 0;
+  const promise = seconds(wanted.promiseMs);
+  const holder = facts.holder === null ? "nobody" : `${facts.holder.name} ${facts.holder.pid}`;
+  const open = facts.openTimeoutS;
+  return [
+    criterion("present", facts.path, "a watchdog device", true),
+    criterion("real_hardware", facts.kind, "hardware", facts.kind === "hardware"),
+    criterion("exclusive", holder, "held by nobody else", facts.holder === null),
+    criterion("timeout_max", seconds(maxMs), `>= ${promise}`, maxMs >= wanted.promiseMs),
+    criterion(
+      "timeout_min",
+      facts.minMs === null ? "not stated" : seconds(facts.minMs),
+      `<= ${promise}`,
+      (facts.minMs ?? 0) <= wanted.promiseMs,
+    ),
+    criterion("set_timeout", yes(has(options.setTimeout)), "yes", has(options.setTimeout)),
+    criterion("refresh", yes(has(options.keepAlive)), "yes", has(options.keepAlive)),
+    criterion(
+      "survives_close",
+      yes(has(options.magicClose) || facts.nowayout === true),
+      "keeps counting when its owner dies",
+      has(options.magicClose) || facts.nowayout === true,
+    ),
+    criterion("stoppable", yes(facts.nowayout !== true), "yes, or no on purpose", true),
+    criterion(
+      "reset_cause",
+      facts.bootStatus === null ? "not reported" : `0x${facts.bootStatus.toString(16)}`,
+      "reported",
+      facts.bootStatus !== null,
+    ),
+    criterion(
+      "open_timeout",
+      open === null ? "not shown" : open === 0 ? "0: the kernel refreshes for ever" : `${open} s`,
+      "> 0 s, or a driver that does not refresh by itself",
+      open === null || open > 0,
+    ),
+  ];
+}
+
+function criterion(name: string, value: string, required: string, ok: boolean): Criterion {
+  return { name, value, required, ok };
+}
+
+function yes(value: boolean): string {
+  return value ? "yes" : "no";
+}
+
+/** Milliseconds as seconds for people: `30 s`, `2.5 s`, `unlimited`. */
+export function seconds(ms: number): string {
+  return Number.isFinite(ms) ? `${Math.round(ms / 100) / 10} s` : "unlimited";
+}

@@ -1,0 +1,397 @@
+/**
+ * The runtime watchdog: refreshed only while every task that checks in is on time; otherwise the
+ * refresh is withheld, the culprit is named and noted, and the hardware does its work at the
+ * promised deadline. Pure: see the table at the end.
+ */
+import type { Code } from "../errors.ts";
+import type { AgentEvent } from "../events.ts";
+import { hardwareFor, type Judgement, type Via } from "./criteria.ts";
+import { type Step, stay, type Table, to } from "./fsm.ts";
+import { overdue, rebased, type Task, withCheckIn, withLate, withTask } from "./tasks.ts";
+
+export interface RuntimeConfig {
+  /** T2, ms: the card is reset this long after the last check-in of the OS. */
+  readonly promiseMs: number;
+  /** How often the OS refreshes, as a fraction of T2: a quarter leaves three quarters of slack. */
+  readonly refreshFraction: number;
+  /** Slack below this fraction of T2 is worth a warning, one per window. */
+  readonly slackWarnFraction: number;
+  readonly slackWindowMs: number;
+  /** Upper bound of a maintenance hold, ms. */
+  readonly holdMaxMs: number;
+  readonly disarmAllowed: boolean;
+  /** Bound on tasks that check in. */
+  readonly tasksMax: number;
+}
+
+/** What every state carries. */
+export interface Guard {
+  readonly config: RuntimeConfig;
+  readonly judgement: Judgement;
+  readonly tasks: readonly Task[];
+}
+
+/** What the states with a running countdown carry. */
+export interface Running extends Guard {
+  readonly via: Via;
+  /** T1 as granted. */
+  readonly hardwareMs: number;
+  readonly promiseMs: number;
+  readonly checkedInMs: number;
+  /** checkedInMs + T2: when the reset is promised. */
+  readonly deadlineMs: number;
+  readonly slack: {
+    readonly minMs: number;
+    readonly windowEndsMs: number;
+    readonly warned: boolean;
+  };
+}
+
+export type State =
+  | ({ kind: "idle" } & Guard)
+  | ({ kind: "arming"; promiseMs: number } & Guard)
+  | ({ kind: "armed" } & Running)
+  | ({ kind: "holding"; untilMs: number; by: string } & Running)
+  | ({ kind: "withheld"; culprit: string; sinceMs: number; final: boolean } & Running)
+  | ({ kind: "unprotected"; because: string } & Guard);
+
+export type Event =
+  | { kind: "arm"; atMs: number; promiseMs: number }
+  | { kind: "opened"; atMs: number; grantedMs: number; askedMs: number }
+  | { kind: "failed"; atMs: number; operation: "open" | "refresh" | "disarm"; problem: string }
+  | { kind: "task"; atMs: number; name: string; everyMs: number }
+  | { kind: "check_in"; atMs: number; task: string }
+  | { kind: "tick"; atMs: number }
+  | { kind: "hold"; atMs: number; forMs: number; by: string }
+  | { kind: "withhold"; atMs: number; culprit: string }
+  | { kind: "disarm"; atMs: number; by: string }
+  | { kind: "disarmed"; atMs: number; by: string };
+
+export type Effect =
+  /** Open the device if it is not, ask it for `hardwareMs`, answer with `opened` or `failed`. */
+  | { kind: "open"; hardwareMs: number }
+  | { kind: "serve"; hardwareMs: number; promiseMs: number }
+  | { kind: "refresh" }
+  | { kind: "stop"; by: string }
+  | { kind: "note_cause"; culprit: string }
+  | { kind: "clear_cause" }
+  | { kind: "report"; event: AgentEvent }
+  | { kind: "refuse"; code: Code; message: string };
+
+type Next = Step<State, Effect>;
+
+export function initial(config: RuntimeConfig, judgement: Judgement): State {
+  if (judgement.backend === "none") {
+    return { kind: "unprotected", config, judgement, tasks: [], because: judgement.because };
+  }
+  return { kind: "idle", config, judgement, tasks: [] };
+}
+
+/** When the machine next wants a tick, ms; Infinity when only an event can change it. */
+export function dueMs(state: State): number {
+  switch (state.kind) {
+    case "armed":
+      return Math.min(refreshDueMs(state), ...state.tasks.map((task) => task.dueMs));
+    case "holding":
+      return Math.min(refreshDueMs(state), state.untilMs);
+    default:
+      return Infinity;
+  }
+}
+
+function refreshDueMs(state: Running): number {
+  return state.checkedInMs + state.promiseMs * state.config.refreshFraction;
+}
+
+function report(event: AgentEvent): Effect {
+  return { kind: "report", event };
+}
+
+function refuse<S extends State>(state: S, code: Code, message: string): Next {
+  return to(state, { kind: "refuse", code, message });
+}
+
+/** Asks for T2, or for as much of it as the hardware is judged to hold. */
+function arm(state: State, event: { promiseMs: number }): Next {
+  const { config, judgement, tasks } = state;
+  const { promiseMs } = event;
+  return to<State, Effect>(
+    { kind: "arming", config, judgement, tasks, promiseMs },
+    { kind: "open", hardwareMs: hardwareFor(judgement, promiseMs) },
+  );
+}
+
+function opened(
+  state: Extract<State, { kind: "arming" }>,
+  event: { atMs: number; grantedMs: number; askedMs: number },
+): Next {
+  const { config, judgement, promiseMs } = state;
+  const { atMs, grantedMs, askedMs } = event;
+  const via: Via = grantedMs < promiseMs ? "service" : "direct";
+  const armed: State = {
+    kind: "armed",
+    config,
+    judgement,
+    tasks: rebased(state.tasks, atMs),
+    via,
+    hardwareMs: grantedMs,
+    promiseMs,
+    checkedInMs: atMs,
+    deadlineMs: atMs + promiseMs,
+    slack: { minMs: promiseMs, windowEndsMs: atMs + config.slackWindowMs, warned: false },
+  };
+  const backend = judgement.backend === "simulated" ? "simulated" : via;
+  const effects: Effect[] = [];
+  if (via === "service") effects.push({ kind: "serve", hardwareMs: grantedMs, promiseMs });
+  effects.push({ kind: "refresh" });
+  if (grantedMs !== askedMs) {
+    effects.push(report({ kind: "wdt:granted", asked_ms: askedMs, granted_ms: grantedMs }));
+  }
+  effects.push(
+    report({ kind: "wdt:armed", backend, hardware_ms: grantedMs, promise_ms: promiseMs }),
+  );
+  return to(armed, ...effects);
+}
+
+function openFailed(
+  state: Extract<State, { kind: "arming" }>,
+  event: { operation: string; problem: string },
+): Next {
+  const { config, judgement, tasks } = state;
+  const because = event.problem;
+  return to<State, Effect>(
+    { kind: "unprotected", config, judgement, tasks, because },
+    report({ kind: "wdt:refused", operation: event.operation, problem: event.problem }),
+  );
+}
+
+/** A refused refresh or disarm leaves the countdown as it is: never let go (DESIGN, rule 6). */
+function refusedByDevice<S extends State>(
+  state: S,
+  event: { operation: string; problem: string },
+): Next {
+  const { operation, problem } = event;
+  return to<State, Effect>(state, report({ kind: "wdt:refused", operation, problem }));
+}
+
+function addTask<S extends State>(
+  state: S,
+  event: { atMs: number; name: string; everyMs: number },
+): Next {
+  const tasks = withTask(state.tasks, event, state.config.tasksMax);
+  if (tasks !== null) return to({ ...state, tasks });
+  return refuse(state, "queue.full", `no room for ${event.name}: ${state.tasks.length} tasks`);
+}
+
+function checkIn<S extends State>(state: S, event: { atMs: number; task: string }): Next {
+  const tasks = withCheckIn(state.tasks, event);
+  if (tasks !== null) return to({ ...state, tasks });
+  return refuse(state, "watchdog.state", `no task named ${event.task} is registered`);
+}
+
+/** The verdict: refresh while nobody is late, else withhold and name the culprit. */
+function tick(state: Extract<State, { kind: "armed" }>, event: { atMs: number }): Next {
+  const late = overdue(state.tasks, event.atMs);
+  if (late !== undefined) return withhold(state, { ...event, culprit: late.name }, false);
+  if (event.atMs < refreshDueMs(state)) return stay(state);
+  return refreshed(state, event.atMs);
+}
+
+function refreshed<S extends Extract<State, Running>>(state: S, atMs: number): Next {
+  const { config, promiseMs } = state;
+  const slackMs = state.deadlineMs - atMs;
+  const over = atMs >= state.slack.windowEndsMs;
+  const warned = over ? false : state.slack.warned;
+  const low = slackMs < promiseMs * config.slackWarnFraction;
+  const slack = {
+    minMs: over ? slackMs : Math.min(state.slack.minMs, slackMs),
+    windowEndsMs: over ? atMs + config.slackWindowMs : state.slack.windowEndsMs,
+    warned: warned || low,
+  };
+  const effects: Effect[] = [{ kind: "refresh" }];
+  if (low && !warned) {
+    effects.push(
+      report({ kind: "wdt:slack", slack_ms: Math.round(slackMs), promise_ms: promiseMs }),
+    );
+  }
+  return to<State, Effect>(
+    { ...state, checkedInMs: atMs, deadlineMs: atMs + promiseMs, slack },
+    ...effects,
+  );
+}
+
+/** Cause before reset (DESIGN, rule 7): note it, tell the host, and then do nothing more. */
+function withhold(
+  state: Extract<State, Running>,
+  event: { atMs: number; culprit: string },
+  final: boolean,
+): Next {
+  const { culprit, atMs } = event;
+  const { config, judgement, via, hardwareMs, promiseMs, checkedInMs, deadlineMs, slack } = state;
+  const running = { config, judgement, via, hardwareMs, promiseMs, checkedInMs, deadlineMs, slack };
+  const tasks = withLate(state.tasks, culprit);
+  return to<State, Effect>(
+    { kind: "withheld", culprit, sinceMs: atMs, final, tasks, ...running },
+    { kind: "note_cause", culprit },
+    report({
+      kind: "wdt:withheld",
+      culprit,
+      reset_in_ms: Math.max(Math.round(deadlineMs - atMs), 0),
+    }),
+  );
+}
+
+/** A late task that checks in again before the deadline has proved the card alive after all. */
+function resume(
+  state: Extract<State, { kind: "withheld" }>,
+  event: { atMs: number; task: string },
+): Next {
+  const tasks = withCheckIn(state.tasks, event);
+  if (tasks === null) return checkIn(state, event);
+  if (state.final || overdue(tasks, event.atMs) !== undefined) return to({ ...state, tasks });
+  const { culprit, sinceMs, final: _final, ...rest } = state;
+  const step = refreshed({ ...rest, kind: "armed", tasks }, event.atMs);
+  const withheld_ms = Math.round(event.atMs - sinceMs);
+  return to<State, Effect>(
+    step.state,
+    ...step.effects,
+    { kind: "clear_cause" },
+    report({ kind: "wdt:resumed", culprit, withheld_ms }),
+  );
+}
+
+function hold(
+  state: Extract<State, { kind: "armed" | "holding" }>,
+  event: { atMs: number; forMs: number; by: string },
+): Next {
+  const { holdMaxMs } = state.config;
+  if (event.forMs <= 0 || event.forMs > holdMaxMs) {
+    const message = `a hold of ${event.forMs} ms was asked; 1 to ${holdMaxMs} ms can be had`;
+    return refuse(state, "watchdog.range", message);
+  }
+  const untilMs = event.atMs + event.forMs;
+  const { by } = event;
+  const step = refreshed({ ...state, kind: "holding", untilMs, by }, event.atMs);
+  const until_ms = Math.round(untilMs);
+  return to(step.state, ...step.effects, report({ kind: "wdt:hold", until_ms, by }));
+}
+
+function holdTick(state: Extract<State, { kind: "holding" }>, event: { atMs: number }): Next {
+  if (event.atMs < state.untilMs) {
+    return event.atMs < refreshDueMs(state) ? stay(state) : refreshed(state, event.atMs);
+  }
+  const { untilMs: _until, by, ...rest } = state;
+  const tasks = rebased(state.tasks, event.atMs);
+  const step = refreshed({ ...rest, kind: "armed", tasks }, event.atMs);
+  return to(step.state, ...step.effects, report({ kind: "wdt:hold_ended", by }));
+}
+
+function disarm(state: Extract<State, Running>, event: { by: string }): Next {
+  if (!state.config.disarmAllowed) {
+    const message = "this card's configuration does not allow disarming (watchdog.disarm)";
+    return refuse(state, "safety.unconfirmed", message);
+  }
+  return to<State, Effect>(state, { kind: "stop", by: event.by });
+}
+
+function disarmed(state: Extract<State, Running>, event: { by: string }): Next {
+  const { config, judgement, tasks } = state;
+  return to<State, Effect>(
+    { kind: "idle", config, judgement, tasks },
+    report({ kind: "wdt:disarmed", by: event.by }),
+  );
+}
+
+function notArmed<S extends State>(state: S): Next {
+  return refuse(state, "watchdog.state", "the watchdog is not armed");
+}
+
+function unprotectedArm(state: Extract<State, { kind: "unprotected" }>): Next {
+  if (state.judgement.backend === "none") {
+    return refuse(state, "watchdog.missing", `nothing to arm: ${state.because}`);
+  }
+  return arm(state, { promiseMs: state.config.promiseMs });
+}
+
+const notTwice = (state: State): Next =>
+  refuse(state, "watchdog.state", "already armed; disarm before arming with another timeout");
+const finalWithhold = (
+  state: Extract<State, Running>,
+  event: { atMs: number; culprit: string },
+): Next => withhold(state, event, true);
+
+/** The whole machine: a row per state, a column per event. */
+export const table: Table<State, Event, Effect> = {
+  idle: {
+    arm,
+    opened: stay,
+    failed: stay,
+    task: addTask,
+    check_in: checkIn,
+    tick: stay,
+    hold: notArmed,
+    withhold: stay,
+    disarm: notArmed,
+    disarmed: stay,
+  },
+  arming: {
+    arm: notTwice,
+    opened,
+    failed: openFailed,
+    task: addTask,
+    check_in: checkIn,
+    tick: stay,
+    hold: notArmed,
+    withhold: stay,
+    disarm: notArmed,
+    disarmed: stay,
+  },
+  armed: {
+    arm: notTwice,
+    opened: stay,
+    failed: refusedByDevice,
+    task: addTask,
+    check_in: checkIn,
+    tick,
+    hold,
+    withhold: finalWithhold,
+    disarm,
+    disarmed,
+  },
+  holding: {
+    arm: notTwice,
+    opened: stay,
+    failed: refusedByDevice,
+    task: addTask,
+    check_in: checkIn,
+    tick: holdTick,
+    hold,
+    withhold: finalWithhold,
+    disarm,
+    disarmed,
+  },
+  withheld: {
+    arm: notTwice,
+    opened: stay,
+    failed: refusedByDevice,
+    task: addTask,
+    check_in: resume,
+    tick: stay,
+    hold: notArmed,
+    withhold: finalWithhold,
+    disarm,
+    disarmed,
+  },
+  unprotected: {
+    arm: unprotectedArm,
+    opened: stay,
+    failed: stay,
+    task: addTask,
+    check_in: checkIn,
+    tick: stay,
+    hold: notArmed,
+    withhold: stay,
+    disarm: notArmed,
+    disarmed: stay,
+  },
+};
