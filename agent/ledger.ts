@@ -8,8 +8,8 @@ import type { EventClass } from "./events.ts";
 import type { Disk } from "./io/disk.ts";
 import { decodeMap, encodeMap } from "./wire/cbor.ts";
 import { type Report, report as reportShape } from "./wire/commands.ts";
-import { bool, check, map, oneOf, optional, text, uint } from "./wire/shape.ts";
 import { seal, sealBytes, unseal } from "./wire/seal.ts";
+import { check, map, oneOf, text, uint } from "./wire/shape.ts";
 
 /** Bound on reports kept for a host that is away; the least worthy are dropped, and counted. */
 export const pendingMax = 512;
@@ -27,15 +27,8 @@ export interface BootCount {
 }
 
 const magic = "KNLR";
-const counted = map({
-  t: oneOf("count"),
-  boot: text,
-  last: uint,
-  acknowledged: uint,
-  dropped: uint,
-  end: optional(bool),
-});
-const entryKind = map({ t: oneOf("count", "report", "ack", "drop") });
+const entryKind = map({ t: oneOf("begin", "count", "report", "end", "ack", "drop") });
+const counted = map({ boot: text, last: uint, acknowledged: uint, dropped: uint });
 const acked = map({ boot: text, seq: uint });
 const kept = map({ report: reportShape });
 
@@ -173,16 +166,13 @@ export class Ledger {
     this.buffered = [];
     this.generation += 1;
     const next = 1 - this.segment;
-    const counts = [...this.counts.values()];
-    const records = [
-      ...this.pending.map((report) => record({ t: "report", report })),
-      ...counts.map((count, at) => {
-        const { boot, lastSeq, acknowledged, dropped } = count;
-        const entry = { t: "count", boot, last: lastSeq, acknowledged, dropped };
-        return record(at === counts.length - 1 ? { ...entry, end: true } : entry);
-      }),
-    ];
-    const bytes = concat([record({ t: "count", boot: "", ...zero }, this.generation), ...records]);
+    const counts = [...this.counts.values()].map((count) => {
+      const { boot, lastSeq, acknowledged, dropped } = count;
+      return record({ t: "count", boot, last: lastSeq, acknowledged, dropped });
+    });
+    const reports = this.pending.map((report) => record({ t: "report", report }));
+    const begin = record({ t: "begin" }, this.generation);
+    const bytes = concat([begin, ...counts, ...reports, record({ t: "end" })]);
     this.guard(() => {
       this.disk.write(this.file(next), bytes);
       this.disk.sync(this.file(next));
@@ -225,14 +215,14 @@ export class Ledger {
     try {
       const { t } = check(entryKind, entry, "record");
       if (t === "count") {
-        const { boot, last, acknowledged, dropped } = check(counted, entry, "count");
-        if (boot !== "") Object.assign(this.count(boot), { lastSeq: last, acknowledged, dropped });
+        const { boot, last, acknowledged, dropped } = check(counted, entry, t);
+        Object.assign(this.count(boot), { lastSeq: last, acknowledged, dropped });
       } else if (t === "report") {
-        const { report } = check(kept, entry, "report");
+        const { report } = check(kept, entry, t);
         this.pending.push(report);
         const count = this.count(report.boot);
         count.lastSeq = Math.max(count.lastSeq, report.seq);
-      } else {
+      } else if (t === "ack" || t === "drop") {
         this.replayEnd(t, check(acked, entry, t));
       }
       return true;
@@ -255,11 +245,9 @@ export class Ledger {
   }
 }
 
-const zero = { last: 0, acknowledged: 0, dropped: 0 };
-
 /** The record that closes a rewritten segment's opening: without it the segment is not believed. */
 function isEnd(entry: Record<string, unknown>): boolean {
-  return entry.t === "count" && entry.end === true;
+  return entry.t === "end";
 }
 
 function record(entry: Record<string, unknown>, sequence = 0): Uint8Array {

@@ -76,6 +76,11 @@ export interface Watchdog {
   readonly isOpen: boolean;
   /** Asks for a timeout and returns the granted one (readback), in ms. Refreshes as well. */
   setTimeout(timeoutMs: number): number;
+  /**
+   * Asks for an early warning this long before the timeout (0 = none) and returns what was read
+   * back. To be repeated after every change of the timeout: drivers keep or drop a stale value.
+   */
+  setPretimeout(pretimeoutMs: number): number;
   /** Milliseconds the hardware has left, or null where the driver cannot say. */
   timeLeft(): number | null;
   refresh(): void;

@@ -355,7 +355,14 @@ export const table: Table<State, Event, Effect> = {
     adopted: outOfOrder,
     ready: outOfOrder,
   },
-  power_on: { power: outOfOrder, install, enable: notInstalled, ...before, step: markStep, ...early },
+  power_on: {
+    power: outOfOrder,
+    install,
+    enable: notInstalled,
+    ...before,
+    step: markStep,
+    ...early,
+  },
   installed: {
     power: outOfOrder,
     install: outOfOrder,
