@@ -79,6 +79,7 @@ export type Effect =
   | { kind: "arm"; timeoutMs: number }
   | { kind: "refresh" }
   | { kind: "revoke" }
+  /** A stage began: to be stored, so that a dead boot can name the stage it died in. */
   | { kind: "mark"; stage: Stage; step: string; atMs: number }
   | { kind: "entered"; stage: Stage; budgetMs: number; marginMs: number }
   | { kind: "confirm" }
@@ -97,6 +98,12 @@ export function initial(plan: BootPlan): State {
 export function budgetMs(plan: BootPlan, stage: Stage): number {
   const found = plan.stages.find((candidate) => candidate.name === stage)?.budgetMs ?? 0;
   return found === 0 ? Infinity : found;
+}
+
+/** Milliseconds since power-on. */
+export function uptimeMs(state: State, atMs: number): number {
+  const startMs = "log" in state ? (state.log[0]?.startMs ?? atMs) : atMs;
+  return Math.max(Math.round(atMs - startMs), 0);
 }
 
 /** When the watchdog resets the card unless it is refreshed; null while nothing counts. */
@@ -180,10 +187,7 @@ function install(state: In<"power_on">, event: At<"install">): Next {
     );
   }
   const log = noted(state.log, "api_install", atMs);
-  return to<State, Effect>(
-    { ...state, kind: "installed", limits, log },
-    { kind: "mark", stage: "power_on", step: "api_install", atMs },
-  );
+  return to({ ...state, kind: "installed", limits, log });
 }
 
 /** Arms for the loading of the OS: outside the device's range is refused, never clamped. */
@@ -223,18 +227,18 @@ function granted(state: In<"os_load">, event: At<"granted">): Next {
 function loadStep(state: In<"os_load">, event: At<"step">): Next {
   const { name, atMs } = event;
   const next: In<"os_load"> = { ...state, log: noted(state.log, name, atMs) };
-  const marked: Effect = { kind: "mark", stage: "os_load", step: name, atMs };
   const startMs = state.log.at(-1)?.startMs ?? atMs;
   const overMs = atMs - startMs - budgetMs(state.plan, "os_load");
-  if (overMs > 0)
-    return to<State, Effect>(next, marked, { kind: "over_budget", stage: "os_load", overMs });
-  return refreshed(next, atMs, marked);
+  if (overMs > 0) {
+    return to<State, Effect>(next, { kind: "over_budget", stage: "os_load", overMs });
+  }
+  return refreshed(next, atMs);
 }
 
-function refreshed(state: In<"os_load">, atMs: number, ...before: Effect[]): Next {
-  if (state.countdown === null) return to(state, ...before);
+function refreshed(state: In<"os_load">, atMs: number): Next {
+  if (state.countdown === null) return to(state);
   const countdown = { ...state.countdown, refreshedMs: atMs };
-  return to<State, Effect>({ ...state, countdown }, ...before, { kind: "refresh" });
+  return to<State, Effect>({ ...state, countdown }, { kind: "refresh" });
 }
 
 /** A person at the boot menu: explicit, bounded, and it expires back to protected. */
@@ -271,17 +275,12 @@ function handOff(state: In<"os_load">, event: At<"hand_off">): Next {
   return to({ ...boot, kind: "hand_off", countdown, log }, ...effects);
 }
 
-/** Steps of a stage in which nobody refreshes: noted, no more. */
-function markStep<S extends In<"power_on" | "installed" | "hand_off" | "adopt">>(
+/** A completed step of a stage in which nobody refreshes: noted, no more. */
+function logStep<S extends In<"power_on" | "installed" | "hand_off" | "adopt">>(
   state: S,
   event: At<"step">,
 ): Next {
-  const { name, atMs } = event;
-  const stage = state.log.at(-1)?.stage ?? "power_on";
-  return to<State, Effect>(
-    { ...state, log: noted(state.log, name, atMs) },
-    { kind: "mark", stage, step: name, atMs },
-  );
+  return to({ ...state, log: noted(state.log, event.name, event.atMs) });
 }
 
 function start(state: In<"hand_off">, event: At<"start">): Next {
@@ -360,7 +359,7 @@ export const table: Table<State, Event, Effect> = {
     install,
     enable: notInstalled,
     ...before,
-    step: markStep,
+    step: logStep,
     ...early,
   },
   installed: {
@@ -368,7 +367,7 @@ export const table: Table<State, Event, Effect> = {
     install: outOfOrder,
     enable,
     ...before,
-    step: markStep,
+    step: logStep,
     ...early,
   },
   os_load: {
@@ -382,8 +381,8 @@ export const table: Table<State, Event, Effect> = {
     hand_off: handOff,
     ...early,
   },
-  hand_off: { ...afterHandOff, step: markStep, start, adopted: outOfOrder, ready: outOfOrder },
-  adopt: { ...afterHandOff, step: markStep, start: outOfOrder, adopted, ready: outOfOrder },
+  hand_off: { ...afterHandOff, step: logStep, start, adopted: outOfOrder, ready: outOfOrder },
+  adopt: { ...afterHandOff, step: logStep, start: outOfOrder, adopted, ready: outOfOrder },
   runtime: { ...afterHandOff, step: stay, start: outOfOrder, adopted: outOfOrder, ready },
   stopped: {
     power: outOfOrder,
