@@ -40,6 +40,8 @@ export interface BootEntry {
 export interface BootRecord {
   /** Number of boots begun; numbers boot ids. */
   readonly boots: number;
+  /** Number of the latest boot that has told the host of those before it. */
+  readonly told: number;
   readonly active: Slot;
   /** A slot on trial gets one boot; unless it confirms, the active slot is booted again. */
   readonly trial: Slot | null;
@@ -63,6 +65,7 @@ export function emptyRecord(lost: boolean, attemptsMax: number): BootRecord {
   const failures = lost ? Math.max(attemptsMax - 1, 0) : 0;
   return {
     boots: 0,
+    told: 0,
     active: "a",
     trial: null,
     failures: { a: failures, b: lost ? failures : 0 },
@@ -115,6 +118,7 @@ export function beginBoot(record: BootRecord, begin: Begin): Begun {
   const past = previous === null ? record.past : [...record.past, previous].slice(-pastMax);
   const next: BootRecord = {
     boots,
+    told: record.told,
     active: choice.active,
     trial: restart ? record.trial : null,
     failures,

@@ -1,0 +1,119 @@
+/**
+ * The agent's settings: defaults, a JSON file over them, options of the command line over that.
+ * Everything else the agent times is derived here, with its reason.
+ */
+import stages from "../boot/stages.json" with { type: "json" };
+import { Failure } from "./errors.ts";
+import type { BootPlan } from "./machines/boot.ts";
+import type { WatchdogPolicy } from "./machines/criteria.ts";
+import type { RuntimeConfig } from "./machines/runtime.ts";
+import { bool, check, type Infer, list, map, number, oneOf, optional, text } from "./wire/shape.ts";
+
+/** The settings file, and with it what can be set at all. Spans are in seconds. */
+const settingsShape = map({
+  name: optional(text),
+  port: optional(text),
+  baud: optional(number),
+  state: optional(text),
+  lab: optional(bool),
+  watchdog: optional(
+    map({
+      policy: optional(oneOf("require", "prefer", "simulate")),
+      device: optional(text),
+      promise_s: optional(number),
+      hardware_max_s: optional(number),
+      allow_disarm: optional(bool),
+      hold_max_s: optional(number),
+    }),
+  ),
+  tee: optional(map({ policy: optional(oneOf("require", "prefer", "simulate")) })),
+  tasks: optional(list(map({ name: text, every_s: number }), 16)),
+});
+export type Settings = Infer<typeof settingsShape>;
+
+export interface AgentConfig {
+  /** What this card calls itself. */
+  readonly name: string;
+  readonly version: string;
+  /** A lab image answers the rig group: faults can be injected over the line. */
+  readonly lab: boolean;
+  readonly plan: BootPlan;
+  readonly watchdogPolicy: WatchdogPolicy;
+  readonly hardwareMaxMs: number | null;
+  readonly runtime: RuntimeConfig;
+  readonly teePolicy: WatchdogPolicy;
+  /** Tasks that must check in, besides the agent's own. */
+  readonly tasks: readonly { name: string; everyMs: number }[];
+  /** How long everything must have been well after adoption before the boot is confirmed. */
+  readonly readyAfterMs: number;
+  /** How often the uptime is noted for the boot history: rarely, to spare the flash. */
+  readonly aliveEveryMs: number;
+}
+
+/** T2 when nobody says otherwise: long enough for a slow disk, short enough for an operator. */
+const promiseDefaultS = 60;
+/** One second is the least a Linux watchdog counts; a day is the most anyone could mean. */
+const promiseRangeS = { min: 1, max: 86_400 };
+
+/** Checks a settings file's content; a mistake names the member. Failure `config.invalid`. */
+export function parseSettings(json: string, path: string): Settings {
+  try {
+    return check(settingsShape, JSON.parse(json), path);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new Failure("config.invalid", `settings refused: ${why}`, { cause: error });
+  }
+}
+
+/** The agent's configuration from settings; Failure `config.invalid` for values out of range. */
+export function configure(settings: Settings, version: string): AgentConfig {
+  const watchdog = settings.watchdog ?? {};
+  const promiseS = watchdog.promise_s ?? promiseDefaultS;
+  const { min, max } = promiseRangeS;
+  if (!(promiseS >= min && promiseS <= max)) {
+    throw new Failure(
+      "config.invalid",
+      `watchdog.promise_s is ${promiseS}; it can be ${min} to ${max} seconds`,
+    );
+  }
+  const promiseMs = promiseS * 1000;
+  const hardwareMaxS = watchdog.hardware_max_s;
+  if (hardwareMaxS !== undefined && !(hardwareMaxS >= 1)) {
+    throw new Failure("config.invalid", `watchdog.hardware_max_s is ${hardwareMaxS}; at least 1`);
+  }
+  const plan: BootPlan = stages;
+  return {
+    name: settings.name ?? "card",
+    version,
+    lab: settings.lab ?? false,
+    plan,
+    watchdogPolicy: watchdog.policy ?? "prefer",
+    hardwareMaxMs: hardwareMaxS === undefined ? null : hardwareMaxS * 1000,
+    runtime: runtimeConfig(promiseMs, plan, {
+      allowDisarm: watchdog.allow_disarm ?? false,
+      holdMaxMs: (watchdog.hold_max_s ?? plan.holdMaxMs / 1000) * 1000,
+    }),
+    teePolicy: settings.tee?.policy ?? "prefer",
+    tasks: (settings.tasks ?? []).map(({ name, every_s }) => ({ name, everyMs: every_s * 1000 })),
+    readyAfterMs: promiseMs / 2,
+    aliveEveryMs: 600_000,
+  };
+}
+
+/** Timing of the runtime watchdog, derived from T2. */
+export function runtimeConfig(
+  promiseMs: number,
+  plan: BootPlan,
+  allow: { allowDisarm: boolean; holdMaxMs: number },
+): RuntimeConfig {
+  return {
+    promiseMs,
+    refreshFraction: 0.25,
+    slackWarnFraction: 0.25,
+    // A window of ten promised timeouts: one warning per window, not one per late refresh.
+    slackWindowMs: promiseMs * 10,
+    holdMaxMs: Math.min(allow.holdMaxMs, plan.holdMaxMs),
+    disarmAllowed: allow.allowDisarm,
+    tasksMax: 16,
+  };
+}

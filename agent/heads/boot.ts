@@ -1,0 +1,314 @@
+/**
+ * The first head: what this boot is, how it came about, and what became of the ones before. It
+ * reads the hand-off record, keeps the boot record, and runs machines/boot.ts from hand-off on.
+ */
+import type { AgentConfig } from "../config.ts";
+import { Failure } from "../errors.ts";
+import type { AgentEvent } from "../events.ts";
+import type { Clock } from "../io/clock.ts";
+import type { Disk } from "../io/disk.ts";
+import type { Platform } from "../io/platform.ts";
+import { Journal } from "../journal.ts";
+import * as boot from "../machines/boot.ts";
+import * as record from "../machines/bootrecord.ts";
+import { step } from "../machines/fsm.ts";
+import type { ResponseOf } from "../wire/commands.ts";
+import { decodeHandOff, type HandOff } from "../wire/handoff.ts";
+import { bootCodec } from "./bootcodec.ts";
+
+export interface BootIo {
+  readonly clock: Clock;
+  readonly disk: Disk;
+  readonly platform: Platform;
+}
+
+export class BootHead {
+  readonly journal: Journal<record.BootRecord>;
+  state: boot.State;
+  /** Seconds in which nothing is known to have counted before the agent took over, ms. */
+  uncoveredMs = 0;
+  private readonly io: BootIo;
+  private readonly config: AgentConfig;
+  private readonly emit: (event: AgentEvent) => void;
+  private handOff: HandOff | null = null;
+  private handOffProblem: string | null = null;
+  private aliveMs = 0;
+
+  constructor(io: BootIo, config: AgentConfig, emit: (event: AgentEvent) => void) {
+    this.io = io;
+    this.config = config;
+    this.emit = emit;
+    this.journal = new Journal(io.disk, "boot", bootCodec(config.plan.attemptsMax));
+    this.readHandOff();
+    this.state = boot.initial(config.plan);
+  }
+
+  /** This boot's id: the first half of every report's identity. */
+  get id(): string {
+    return this.journal.value.current?.boot ?? "0-unknown";
+  }
+
+  get entry(): record.BootEntry | null {
+    return this.journal.value.current;
+  }
+
+  /** The firmware's countdown as its record tells it; null without one. */
+  get countdown(): NonNullable<HandOff["countdown"]> | null {
+    return this.handOff?.countdown ?? null;
+  }
+
+  /**
+   * Opens this boot in the record, at once as "ended for unknown cause", unless the firmware did.
+   * `flagged`: the watchdog's own flag says that it caused the last reset.
+   */
+  open(flagged: boolean): void {
+    const { journal, io, config } = this;
+    const machine = io.platform.machineBootId();
+    const current = journal.value.current;
+    if (current !== null && current.machine === "" && current.boot === this.handOff?.boot) {
+      journal.commit({ ...journal.value, current: { ...current, machine } });
+      return;
+    }
+    const begin = {
+      randomId: io.platform.randomId(),
+      machine,
+      hardware: this.hardwareCause(flagged),
+      attemptsMax: config.plan.attemptsMax,
+    };
+    journal.commit(record.beginBoot(journal.value, begin).record);
+  }
+
+  /** Tells of this start and of every ended boot the host has not been told of yet. */
+  tell(): void {
+    const { value, outcome } = this.journal;
+    if (outcome !== "current" && outcome !== "absent") {
+      this.emit({ kind: "journal:recovered", file: "boot", outcome });
+    }
+    if (this.handOffProblem !== null) {
+      this.emit({ kind: "boot:record_refused", problem: this.handOffProblem });
+    }
+    const last = value.past.at(-1);
+    const restart = last?.cause === "agent_restart";
+    const cause = last?.cause ?? "unknown";
+    this.emit({ kind: "agent:started", version: this.config.version, cause, restart });
+    for (const entry of value.past) this.tellOf(entry, value.told);
+    const { current } = value;
+    if (last !== undefined && current !== null && last.slot !== current.slot) {
+      const failures = last.slot === "safe" ? 0 : value.failures[last.slot];
+      this.emit({ kind: "boot:fallback", from: last.slot, slot: current.slot, failures });
+    }
+    this.journal.commit({ ...value, told: value.boots });
+  }
+
+  /** The agent runs: stage adopt begins. */
+  start(): void {
+    const { handOff, config } = this;
+    const atMs = this.io.clock.now();
+    if (handOff !== null) this.state = fromHandOff(handOff, config.plan);
+    this.send({ kind: "start", atMs });
+    this.send({ kind: "step", atMs, name: "agent_start" });
+  }
+
+  /**
+   * The agent has the watchdog. `runningMs`: what the device had left just before it was opened,
+   * or null when nothing shows that it was counting.
+   */
+  adopted(runningMs: number | null): void {
+    const atMs = this.io.clock.now();
+    this.uncoveredMs = this.covered(runningMs, atMs) ? 0 : this.sinceHandOffMs(atMs);
+    const remaining_ms = Math.max(Math.round(runningMs ?? 0), 0);
+    this.emit({ kind: "boot:adopted", remaining_ms, uncovered_ms: this.uncoveredMs });
+    this.send({ kind: "adopted", atMs });
+  }
+
+  /** All readiness checks passed: the boot is confirmed, once. */
+  ready(): void {
+    this.send({ kind: "ready", atMs: this.io.clock.now() });
+  }
+
+  get isConfirmed(): boolean {
+    return this.journal.value.current?.confirmed === true;
+  }
+
+  /** Cause before reset: stored and synced before whatever is about to end this boot. */
+  noteClosing(cause: record.Cause, culprit: string): void {
+    const noted = this.uptimeNoted(this.journal.value);
+    this.journal.commit(record.closing(noted, cause, culprit));
+  }
+
+  clearClosing(): void {
+    this.journal.commit(record.reopen(this.journal.value));
+  }
+
+  /** When `tick` next has something to do. */
+  get dueMs(): number {
+    return this.aliveMs + this.config.aliveEveryMs;
+  }
+
+  /** Notes now and then how long this boot has lived, for the history of a sudden death. */
+  tick(nowMs: number): void {
+    if (nowMs < this.dueMs) return;
+    this.aliveMs = nowMs;
+    this.journal.commit(this.uptimeNoted(this.journal.value));
+  }
+
+  timeline(): ResponseOf<"boot.timeline"> {
+    const log = "log" in this.state ? this.state.log : [];
+    const zeroMs = log[0]?.startMs ?? 0;
+    const at = (ms: number): number => Math.round(ms - zeroMs);
+    return {
+      boot: this.id,
+      slot: this.entry?.slot ?? "a",
+      stages: log.map(({ stage, startMs, endMs, by, steps }) => {
+        const budget = boot.budgetMs(this.config.plan, stage);
+        const spentMs = (endMs ?? this.io.clock.now()) - startMs;
+        const bounded = Number.isFinite(budget);
+        return {
+          stage,
+          start_ms: at(startMs),
+          ...(endMs === null ? {} : { end_ms: at(endMs) }),
+          budget_ms: bounded ? budget : 0,
+          ...(bounded ? { margin_ms: Math.round(budget - spentMs) } : {}),
+          refreshed_by: by,
+          steps: steps.map(({ name, atMs }) => ({ name, at_ms: at(atMs) })),
+        };
+      }),
+    };
+  }
+
+  history(): ResponseOf<"boot.history"> {
+    const { past, current } = this.journal.value;
+    const all = current === null ? past : [...past, current];
+    return {
+      boots: all.map(({ machine: _machine, uptimeMs, ...entry }) => ({
+        ...entry,
+        uptime_ms: uptimeMs,
+      })),
+    };
+  }
+
+  counters(): ResponseOf<"boot.counters"> {
+    const { active, trial, failures } = this.journal.value;
+    const { attemptsMax } = this.config.plan;
+    return {
+      active,
+      ...(trial === null ? {} : { trial }),
+      failures: { ...failures },
+      attempts_max: attemptsMax,
+    };
+  }
+
+  handOffReport(): ResponseOf<"boot.record"> {
+    const { handOff, handOffProblem } = this;
+    if (handOffProblem !== null) return { present: true, problem: handOffProblem };
+    if (handOff === null) return { present: false };
+    const { stages: _stages, countdown, ...rest } = handOff;
+    return { present: true, record: { ...rest, ...(countdown ?? {}) } };
+  }
+
+  private readHandOff(): void {
+    const bytes = this.io.platform.handOff();
+    if (bytes === null) return;
+    try {
+      this.handOff = decodeHandOff(bytes);
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      this.handOffProblem = error.message;
+    }
+  }
+
+  private hardwareCause(flagged: boolean): record.HardwareCause {
+    return flagged ? "watchdog" : this.io.platform.resetCause();
+  }
+
+  private tellOf(entry: record.BootEntry, told: number): void {
+    if (entry.cause === "agent_restart" || bootNumber(entry.boot) < told) return;
+    const { boot: id, slot, stage, step: name, uptimeMs, cause, culprit } = entry;
+    const uptime_ms = uptimeMs;
+    this.emit({ kind: "boot:died", boot: id, slot, stage, step: name, uptime_ms, cause, culprit });
+  }
+
+  /** Covered when the device counts and agrees with what the firmware's record promised. */
+  private covered(runningMs: number | null, atMs: number): boolean {
+    const { countdown } = this;
+    if (runningMs === null || countdown === null) return false;
+    const expectedMs = countdown.refreshed_ms + countdown.remaining_ms - atMs;
+    return Math.abs(runningMs - expectedMs) <= agreementMs;
+  }
+
+  private sinceHandOffMs(atMs: number): number {
+    return Math.round(this.countdown === null ? atMs : atMs - this.countdown.refreshed_ms);
+  }
+
+  private uptimeNoted(value: record.BootRecord): record.BootRecord {
+    const { current } = value;
+    if (current === null) return value;
+    const uptimeMs = boot.uptimeMs(this.state, this.io.clock.now());
+    return record.mark(value, current.stage, current.step, uptimeMs);
+  }
+
+  private send(event: boot.Event): void {
+    const next = step(boot.table, this.state, event);
+    this.state = next.state;
+    for (const effect of next.effects) this.perform(effect);
+  }
+
+  private perform(effect: boot.Effect): void {
+    const { journal } = this;
+    switch (effect.kind) {
+      case "mark": {
+        const uptimeMs = boot.uptimeMs(this.state, effect.atMs);
+        journal.commit(record.mark(journal.value, effect.stage, effect.step, uptimeMs));
+        return;
+      }
+      case "entered": {
+        const { stage, budgetMs, marginMs } = effect;
+        this.emit({ kind: "boot:stage", stage, budget_ms: budgetMs, margin_ms: marginMs });
+        return;
+      }
+      case "confirm": {
+        journal.commit(record.confirm(journal.value));
+        journal.keepAsGood();
+        const { slot } = journal.value.current ?? { slot: "a" };
+        this.emit({ kind: "boot:confirmed", slot, failures: 0 });
+        return;
+      }
+      default:
+        return;
+    }
+  }
+}
+
+/** A device and a record that differ by more do not speak of the same countdown; drivers count whole seconds. */
+const agreementMs = 2000;
+
+/** The machine's state as the firmware left it. */
+function fromHandOff(handOff: HandOff, plan: boot.BootPlan): boot.State {
+  const { boot: id, slot, failures, countdown, stages } = handOff;
+  return {
+    kind: "hand_off",
+    plan,
+    boot: id,
+    slot,
+    failures,
+    countdown:
+      countdown === undefined
+        ? null
+        : {
+            limits: { minMs: countdown.min_ms, maxMs: countdown.max_ms },
+            grantedMs: countdown.granted_ms,
+            refreshedMs: countdown.refreshed_ms,
+          },
+    log: stages.map(({ stage, start_ms, end_ms, by, steps }) => ({
+      stage,
+      startMs: start_ms,
+      endMs: end_ms ?? null,
+      by,
+      steps: steps.map(({ name, at_ms }) => ({ name, atMs: at_ms })),
+    })),
+  };
+}
+
+function bootNumber(id: string): number {
+  return Number.parseInt(id, 10);
+}

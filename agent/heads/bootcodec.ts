@@ -1,0 +1,47 @@
+/** How the boot record is stored: CBOR of a checked shape; see machines/bootrecord.ts. */
+import type { Codec } from "../journal.ts";
+import { type BootRecord, emptyRecord, pastMax } from "../machines/bootrecord.ts";
+import { decodeMap, encodeMap } from "../wire/cbor.ts";
+import { bool, check, list, map, oneOf, optional, text, uint } from "../wire/shape.ts";
+
+const slot = oneOf("a", "b", "safe");
+const cause = oneOf("power", "watchdog", "commanded", "clean", "panic", "agent_restart", "unknown");
+const entry = map({
+  boot: text,
+  machine: text,
+  slot,
+  stage: oneOf("power_on", "os_load", "hand_off", "adopt", "runtime"),
+  step: text,
+  uptimeMs: uint,
+  cause,
+  culprit: text,
+  confirmed: bool,
+});
+const shape = map({
+  boots: uint,
+  told: uint,
+  active: slot,
+  trial: optional(slot),
+  failures: map({ a: uint, b: uint }),
+  current: optional(entry),
+  closing: optional(map({ cause, culprit: text })),
+  past: list(entry, pastMax),
+});
+
+export function bootCodec(attemptsMax: number): Codec<BootRecord> {
+  return {
+    encode: ({ trial, current, closing, ...rest }) =>
+      encodeMap({
+        ...rest,
+        ...(trial === null ? {} : { trial }),
+        ...(current === null ? {} : { current }),
+        ...(closing === null ? {} : { closing }),
+      }),
+    decode: (bytes) => {
+      const found = check(shape, decodeMap(bytes), "boot record");
+      const { trial = null, current = null, closing = null } = found;
+      return { ...found, trial, current, closing };
+    },
+    fallback: (lost) => emptyRecord(lost, attemptsMax),
+  };
+}
