@@ -114,7 +114,15 @@ export class WatchdogHead {
     const { backend, via, because, criteria } = this.judgement;
     const { identity, path } = this;
     const isProtected = this.judgement.protected;
-    return { backend, via, because, protected: isProtected, identity, path, criteria: [...criteria] };
+    return {
+      backend,
+      via,
+      because,
+      protected: isProtected,
+      identity,
+      path,
+      criteria: [...criteria],
+    };
   }
 
   status(): WatchdogState {
@@ -123,10 +131,10 @@ export class WatchdogHead {
     const via = running?.via ?? "none";
     const counts = this.service?.stats();
     const nowMs = this.io.clock.now();
-    const backend = judgement.backend === "service" || judgement.backend === "direct" ? via : judgement.backend;
+    const real = judgement.backend === "direct" || judgement.backend === "service";
     return {
       state: state.kind,
-      backend: running === null ? judgement.backend : backend === "none" ? judgement.backend : backend,
+      backend: real && running !== null && via !== "none" ? via : judgement.backend,
       via,
       protected: judgement.protected && running !== null && state.kind !== "withheld",
       protection: this.protection(),

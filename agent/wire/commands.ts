@@ -17,6 +17,7 @@ import {
   optional,
   record,
   type Shape,
+  scalar,
   text,
   uint,
 } from "./shape.ts";
@@ -128,7 +129,7 @@ export const report = map({
   at_ms: uint,
   kind: text,
   class: oneOf("safety", "state"),
-  data: record(),
+  data: record(scalar),
 });
 
 export const task = map({
@@ -281,7 +282,7 @@ export const commands = {
     3,
     "read",
     none,
-    map({ present: bool, problem: optional(text), record: optional(record()) }),
+    map({ present: bool, problem: optional(text), record: optional(record(scalar)) }),
   ),
   "wdt.probe": command(66, 0, "read", none, probe),
   "wdt.state": command(66, 1, "read", none, watchdogState),

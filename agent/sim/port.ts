@@ -1,0 +1,112 @@
+/**
+ * The twin of a serial line: two ends of one cable on the virtual clock, with the cable's bad
+ * habits. Bytes written at one end arrive at the other after their time on the wire.
+ */
+import type { Clock } from "../io/clock.ts";
+import { type Port, portQueueBytesMax } from "../io/port.ts";
+import type { Random } from "./random.ts";
+
+export interface LineFaults {
+  /** Chance that a written piece has one bit flipped. */
+  flip?: number;
+  /** Chance that a written piece is lost. */
+  lose?: number;
+  /** Chance that console text comes between two pieces. */
+  text?: number;
+  /** The host has stopped reading: nothing leaves the card. */
+  blocked?: boolean;
+}
+
+const consoleText = new TextEncoder().encode("[  12.345678] nic0: link up, 100 Gb/s\n");
+
+export interface LineOptions {
+  /** Bits per second; ten bits make a byte on the wire. */
+  readonly baud: number;
+  readonly random: Random;
+  readonly clock: Clock;
+}
+
+/** A cable: `card` is the agent's end, `host` the console's. */
+export class SimLine {
+  faults: LineFaults = {};
+  readonly card: SimEnd;
+  readonly host: SimEnd;
+  readonly options: LineOptions;
+
+  constructor(options: LineOptions) {
+    this.options = options;
+    this.card = new SimEnd(this, "sim:card");
+    this.host = new SimEnd(this, "sim:host");
+    this.card.peer = this.host;
+    this.host.peer = this.card;
+  }
+}
+
+/** One end. A card that resets lets go of its end; the cable stays. */
+export class SimEnd implements Port {
+  readonly name: string;
+  peer: SimEnd | null = null;
+  waitingBytes = 0;
+  private readonly line: SimLine;
+  private freeMs = 0;
+  private listen: (bytes: Uint8Array) => void = () => undefined;
+  private closed: (cause: string) => void = () => undefined;
+
+  constructor(line: SimLine, name: string) {
+    this.line = line;
+    this.name = name;
+  }
+
+  write(bytes: Uint8Array): boolean {
+    const { faults } = this.line;
+    const { clock, baud, random } = this.line.options;
+    if (this.waitingBytes + bytes.length > portQueueBytesMax) return false;
+    if (faults.blocked === true) {
+      this.waitingBytes += bytes.length;
+      return true;
+    }
+    const spoiled = this.spoil(bytes.slice(), random);
+    this.waitingBytes += bytes.length;
+    this.freeMs = Math.max(this.freeMs, clock.now()) + (bytes.length * 10_000) / baud;
+    clock.at(this.freeMs, () => {
+      this.waitingBytes = Math.max(this.waitingBytes - bytes.length, 0);
+      for (const piece of spoiled) this.peer?.listen(piece);
+    });
+    return true;
+  }
+
+  onData(listen: (bytes: Uint8Array) => void): void {
+    this.listen = listen;
+  }
+
+  onClose(listen: (cause: string) => void): void {
+    this.closed = listen;
+  }
+
+  close(): void {
+    this.listen = () => undefined;
+    this.closed = () => undefined;
+    this.waitingBytes = 0;
+  }
+
+  /** Unplugs the cable at this end. */
+  unplug(): void {
+    const { closed } = this;
+    this.close();
+    closed("unplugged");
+  }
+
+  private spoil(bytes: Uint8Array, random: Random): Uint8Array[] {
+    const { flip = 0, lose = 0, text = 0 } = this.line.faults;
+    if (flip === 0 && lose === 0 && text === 0) return [bytes];
+    const pieces: Uint8Array[] = [];
+    if (random.chance(text)) pieces.push(consoleText);
+    if (random.chance(lose)) return pieces;
+    if (random.chance(flip)) {
+      const at = random.int(bytes.length);
+      bytes[at] = (bytes[at] ?? 0) ^ (1 << random.int(8));
+    }
+    pieces.push(bytes);
+    return pieces;
+  }
+}
