@@ -104,6 +104,12 @@ export class WatchdogHead {
     }
   }
 
+  /** A check-in from inside the card; one of an unknown task changes nothing. */
+  checkIn(task: string): void {
+    if (!this.state.tasks.some(({ name }) => name === task)) return;
+    this.send({ kind: "check_in", atMs: this.io.clock.now(), task });
+  }
+
   /** Ends the refresh on purpose, with the countdown left running: closing never disarms. */
   close(): void {
     this.service?.stop();

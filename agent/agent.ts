@@ -1,0 +1,282 @@
+/**
+ * The agent: events in, one at a time, through one bounded queue; the heads decide and perform;
+ * what is worth knowing goes to the ring, the ledger and the host.
+ */
+import { answers } from "./answers.ts";
+import type { AgentConfig } from "./config.ts";
+import { Broken, Failure } from "./errors.ts";
+import { type AgentEvent, EventRing, eventClass } from "./events.ts";
+import { BootHead } from "./heads/boot.ts";
+import { HostHead, type Line } from "./heads/host.ts";
+import { TeeHead } from "./heads/tee.ts";
+import { WatchdogHead } from "./heads/watchdog.ts";
+import type { Clock } from "./io/clock.ts";
+import type { Disk } from "./io/disk.ts";
+import type { Platform } from "./io/platform.ts";
+import type { Port } from "./io/port.ts";
+import type { Tee } from "./io/tee.ts";
+import type { Watchdog } from "./io/watchdog.ts";
+import { Ledger } from "./ledger.ts";
+import type { ResponseOf } from "./wire/commands.ts";
+
+export interface AgentIo {
+  readonly clock: Clock;
+  readonly disk: Disk;
+  readonly platform: Platform;
+  /** null when there is none; `watchdogProblem` then says why. */
+  readonly watchdog: Watchdog | null;
+  readonly watchdogProblem: string;
+  readonly tee: Tee;
+  /** Faults that can be injected on a lab image or a simulated card; empty elsewhere. */
+  readonly faults: { readonly [name: string]: (forMs: number) => void };
+  /** Lines that cannot be expected to survive this process are written here. */
+  readonly log: (line: string) => void;
+}
+
+/** Inputs waiting; more than that is a flood, and what came last is refused. */
+export const queueMax = 256;
+/** Between the answer to a reset command and the reset: time for the answer to leave. */
+const resetDelayMs = 250;
+
+type Input =
+  | { kind: "bytes"; line: Line; bytes: Uint8Array }
+  | { kind: "closed"; line: Line; cause: string }
+  | { kind: "check_in"; task: string }
+  | { kind: "call"; act: () => void }
+  | { kind: "wake" };
+
+export class Agent {
+  readonly io: AgentIo;
+  readonly config: AgentConfig;
+  readonly ring = new EventRing();
+  readonly boot: BootHead;
+  readonly watchdog: WatchdogHead;
+  readonly tee: TeeHead;
+  readonly host: HostHead;
+  readonly ledger: Ledger;
+  private readonly queue: Input[] = [];
+  private draining = false;
+  private adoptedMs = Infinity;
+  private stopping = false;
+  private cancelWake: () => void = () => undefined;
+  private wakeMs = Infinity;
+
+  /** Looks at everything and touches nothing that counts; a Failure when it may not go on. */
+  constructor(io: AgentIo, config: AgentConfig) {
+    this.io = io;
+    this.config = config;
+    const emit = (event: AgentEvent): void => this.emit(event);
+    this.boot = new BootHead(io, config, emit);
+    this.watchdog = new WatchdogHead(
+      {
+        clock: io.clock,
+        watchdog: io.watchdog,
+        problem: io.watchdogProblem,
+        noteCulprit: (culprit) => this.boot.noteClosing("watchdog", culprit),
+        clearCulprit: () => this.boot.clearClosing(),
+        emit,
+      },
+      config,
+    );
+    this.boot.open(this.watchdog.flagged === true);
+    this.ledger = new Ledger(io.disk, this.boot.id);
+    this.tee = new TeeHead(io.tee, io.clock, emit, (culprit) => this.withhold(culprit));
+    this.host = new HostHead({ clock: io.clock, ledger: this.ledger, emit }, answers(this));
+  }
+
+  /** Takes over the watchdog and begins to work. */
+  start(): void {
+    this.boot.tell();
+    this.boot.start();
+    const { runningMs } = this.watchdog;
+    this.watchdog.start();
+    this.boot.adopted(runningMs);
+    this.adoptedMs = this.io.clock.now();
+    this.tee.start();
+    this.post({ kind: "wake" });
+  }
+
+  /** Serves a serial line from now on. */
+  attach(port: Port): void {
+    const line = this.host.attach(port);
+    port.onData((bytes) => this.post({ kind: "bytes", line, bytes }));
+    port.onClose((cause) => this.post({ kind: "closed", line, cause }));
+  }
+
+  /** A task says that it is alive. */
+  checkIn(task: string): void {
+    this.post({ kind: "check_in", task });
+  }
+
+  /** Performs `act` in its turn, as one input: for outcomes that come from outside. */
+  call(act: () => void): void {
+    this.post({ kind: "call", act });
+  }
+
+  /** Answers a reset command: cause first, then the answer, then the reset. */
+  reset(by: string): void {
+    this.boot.noteClosing("commanded", by);
+    this.emit({ kind: "agent:stopping", cause: "commanded" });
+    const atMs = this.io.clock.now() + resetDelayMs;
+    this.io.clock.at(atMs, () => {
+      this.stopping = true;
+      this.io.platform.reboot();
+    });
+  }
+
+  /** Injects a fault of the rig group once the answer has left. */
+  inject(fault: string, act: () => void): void {
+    this.emit({ kind: "rig:fault", fault });
+    this.io.clock.at(this.io.clock.now() + resetDelayMs, act);
+  }
+
+  /** Ends the agent with the watchdog left counting: stopping never disarms. */
+  stop(): void {
+    this.boot.noteClosing("clean", "");
+    this.emit({ kind: "agent:stopping", cause: "clean" });
+    this.stopping = true;
+    this.cancelWake();
+    this.flush();
+    this.watchdog.close();
+    for (const line of this.host.lines.slice()) line.port.close();
+  }
+
+  /** What must hold before the boot is confirmed. */
+  readiness(): ResponseOf<"card.readiness"> {
+    const { state, judgement } = this.watchdog;
+    const tee = this.tee.status();
+    const unprotected = judgement.backend === "none";
+    const degraded = this.degraded();
+    const checks = [
+      {
+        name: "watchdog",
+        ok: unprotected || state.kind === "armed" || state.kind === "holding",
+        value: state.kind,
+      },
+      { name: "tee", ok: tee.state === "ready" || tee.state === "absent", value: tee.state },
+      { name: "journal", ok: degraded === null, value: degraded ?? "ok" },
+    ];
+    return { ready: this.boot.isConfirmed && checks.every(({ ok }) => ok), checks };
+  }
+
+  /** Why writes do not reach the disk; null while they do. */
+  degraded(): string | null {
+    return this.boot.journal.degraded ?? this.ledger.degraded;
+  }
+
+  /** Another head chose a reset: the refresh is withheld for good. */
+  private withhold(culprit: string): void {
+    if (!this.watchdog.isArmed) return;
+    this.watchdog.send({ kind: "withhold", atMs: this.io.clock.now(), culprit });
+  }
+
+  private emit(event: AgentEvent): void {
+    const atMs = this.io.clock.now();
+    this.ring.add(atMs, event);
+    const worth = eventClass[event.kind];
+    if (worth === "trace") return;
+    const { kind, ...data } = event;
+    this.ledger.add(atMs, kind, worth, data);
+  }
+
+  private post(input: Input): void {
+    if (this.stopping) return;
+    if (this.queue.length >= queueMax) {
+      this.emit({ kind: "link:bad", problem: `queue full: ${input.kind} refused` });
+      return;
+    }
+    this.queue.push(input);
+    if (!this.draining) this.drain();
+  }
+
+  /** One input at a time; then what is due; then the disk; then the host; then sleep. */
+  private drain(): void {
+    this.draining = true;
+    try {
+      for (let input = this.queue.shift(); input !== undefined; input = this.queue.shift()) {
+        this.take(input);
+      }
+      this.tick();
+      this.flush();
+      this.host.pump();
+      this.sleep();
+    } catch (error) {
+      this.fail(error);
+    } finally {
+      this.draining = false;
+    }
+  }
+
+  private take(input: Input): void {
+    switch (input.kind) {
+      case "bytes":
+        return this.host.received(input.line, input.bytes);
+      case "closed":
+        return this.host.detach(input.line, input.cause);
+      case "check_in":
+        return this.watchdog.checkIn(input.task);
+      case "call":
+        return input.act();
+      default:
+        return;
+    }
+  }
+
+  private tick(): void {
+    const nowMs = this.io.clock.now();
+    this.tee.tick(nowMs);
+    this.watchdog.tick(nowMs);
+    this.boot.tick(nowMs);
+    if (this.boot.isConfirmed || nowMs < this.readyAtMs()) return;
+    if (this.readiness().checks.every(({ ok }) => ok)) this.boot.ready();
+  }
+
+  private readyAtMs(): number {
+    return this.adoptedMs + this.config.readyAfterMs;
+  }
+
+  private flush(): void {
+    const before = this.ledger.degraded;
+    this.ledger.flush();
+    const dropped = this.ledger.takeDrops();
+    if (dropped > 0) this.emit({ kind: "report:dropped", count: dropped, class: "state" });
+    const problem = this.ledger.degraded;
+    if (problem !== null && before === null) this.emit({ kind: "journal:degraded", problem });
+  }
+
+  /** One timer, at the earliest thing that is due. */
+  private sleep(): void {
+    const ready = this.boot.isConfirmed ? Infinity : this.readyAtMs();
+    const nowMs = this.io.clock.now();
+    const dueMs = Math.min(
+      this.watchdog.dueMs,
+      this.tee.dueMs,
+      this.boot.dueMs,
+      this.host.dueMs,
+      ready <= nowMs ? nowMs + this.config.readyAfterMs : ready,
+    );
+    if (dueMs === this.wakeMs) return;
+    this.cancelWake();
+    this.wakeMs = dueMs;
+    if (dueMs === Infinity) return;
+    this.cancelWake = this.io.clock.at(dueMs, () => {
+      this.wakeMs = Infinity;
+      this.post({ kind: "wake" });
+    });
+  }
+
+  /**
+   * A broken belief is a defect: note it as the cause, refresh no more, and let the hardware do
+   * its work. Anything else is a defect as well, and is treated the same.
+   */
+  private fail(error: unknown): void {
+    const what = error instanceof Error ? error.message : String(error);
+    this.io.log(`kenneld stops refreshing: ${what}`);
+    if (!(error instanceof Failure) && !(error instanceof Broken)) this.io.log(String(error));
+    this.stopping = true;
+    this.cancelWake();
+    this.boot.noteClosing("watchdog", "agent");
+    this.emit({ kind: "wdt:withheld", culprit: "agent", reset_in_ms: 0 });
+    this.flush();
+  }
+}

@@ -1,0 +1,303 @@
+/** What the agent answers to each command, from its heads. */
+import type { Agent } from "./agent.ts";
+import { Failure } from "./errors.ts";
+import type { Handlers } from "./heads/host.ts";
+import { stageNames } from "./machines/bootrecord.ts";
+import {
+  commands,
+  contractVersion,
+  packetBytesMax,
+  type ResponseOf,
+  type WatchdogState,
+} from "./wire/commands.ts";
+
+/** Groups answered, for the enumeration group; the rig group only where faults can be injected. */
+const groupNames: readonly [number, string][] = [
+  [0, "os"],
+  [10, "enumeration"],
+  [64, "card"],
+  [65, "boot"],
+  [66, "wdt"],
+  [67, "tee"],
+  [68, "report"],
+  [70, "rig"],
+];
+
+/** Reports in one answer: 8 of at most 220 bytes fit a packet of 2048. */
+const reportsPerAnswerMax = 8;
+
+/** The table of handlers; a command that is not in it answers `rc` 8. */
+export function answers(agent: Agent): Handlers {
+  return {
+    ...standard(agent),
+    "card.hello": () => hello(agent),
+    "card.status": () => status(agent),
+    "card.protection": () => protection(agent),
+    "card.readiness": () => agent.readiness(),
+    "boot.timeline": () => agent.boot.timeline(),
+    "boot.history": () => agent.boot.history(),
+    "boot.counters": () => agent.boot.counters(),
+    "boot.record": () => agent.boot.handOffReport(),
+    "wdt.probe": () => agent.watchdog.probe(),
+    "wdt.state": () => agent.watchdog.status(),
+    "wdt.tasks": () => agent.watchdog.tasks(),
+    ...watchdogChanges(agent),
+    "tee.state": () => agent.tee.status(),
+    "tee.crashes": () => agent.tee.crashes(),
+    "tee.recover": () => {
+      agent.tee.recover();
+      return agent.tee.status();
+    },
+    ...reports(agent),
+    ...(Object.keys(agent.io.faults).length > 0 ? rig(agent) : {}),
+  };
+}
+
+function watchdogChanges(agent: Agent): Handlers {
+  const { watchdog, io, config } = agent;
+  const now = (): number => io.clock.now();
+  return {
+    "wdt.arm": ({ promise_ms = config.runtime.promiseMs }): WatchdogState => {
+      watchdog.send({ kind: "arm", atMs: now(), promiseMs: promise_ms });
+      return watchdog.status();
+    },
+    "wdt.disarm": ({ by = "host" }) => {
+      watchdog.send({ kind: "disarm", atMs: now(), by });
+      return watchdog.status();
+    },
+    "wdt.hold": ({ for_ms, by = "host" }) => {
+      watchdog.send({ kind: "hold", atMs: now(), forMs: for_ms, by });
+      return watchdog.status();
+    },
+    "wdt.check_in": ({ task }) => {
+      watchdog.send({ kind: "check_in", atMs: now(), task });
+      return {};
+    },
+  };
+}
+
+function standard(agent: Agent): Handlers {
+  const { io } = agent;
+  return {
+    "os.echo": ({ d }) => ({ r: d }),
+    "os.taskstat": () => taskStat(agent),
+    "os.datetime": () => ({ datetime: new Date(io.clock.wallMs()).toISOString().slice(0, 23) }),
+    "os.reset": () => {
+      agent.reset("host");
+      return {};
+    },
+    // The largest packet plus 4: clients subtract the length and the checksum of the frame.
+    "os.params": () => ({ buf_size: packetBytesMax + 4, buf_count: 1 }),
+    "os.info": ({ format = "s" }) => ({ output: osInfo(agent, format) }),
+    "os.bootloader": ({ query }) => {
+      if (query === undefined) return { bootloader: "Kennel" };
+      const message = `no answer to bootloader query "${query}"`;
+      throw new Failure("wire.unsupported", message, { details: { osError: 3 } });
+    },
+    "enumeration.count": () => ({ count: groupsOf(agent).length }),
+    "enumeration.list": () => ({ groups: groupsOf(agent).map(([id]) => id) }),
+    "enumeration.one": ({ index = 0 }) => {
+      const all = groupsOf(agent);
+      const found = all[index];
+      if (found === undefined) {
+        const message = `group index ${index} of ${all.length}`;
+        throw new Failure("usage.invalid", message, { details: { osError: 4 } });
+      }
+      return { group: found[0], ...(index === all.length - 1 ? { end: true } : {}) };
+    },
+    "enumeration.details": ({ groups }) => ({
+      groups: groupsOf(agent)
+        .filter(([id]) => groups === undefined || groups.includes(id))
+        .map(([group, name]) => ({ group, name, handlers: handlersOf(group) })),
+    }),
+  };
+}
+
+function groupsOf(agent: Agent): [number, string][] {
+  const rigged = Object.keys(agent.io.faults).length > 0;
+  return groupNames.filter(([id]) => id !== 70 || rigged) as [number, string][];
+}
+
+function handlersOf(group: number): number {
+  return Object.values(commands).filter((command) => command.group === group).length;
+}
+
+/** The fields of `os info`, in the fixed order of the standard; see SMP group 0, command 7. */
+function osInfo(agent: Agent, format: string): string {
+  const names = agent.io.platform.names();
+  const fields: Record<string, string> = {
+    s: names.os,
+    n: names.host,
+    r: names.release,
+    v: names.version,
+    b: `kenneld-${agent.config.version}`,
+    m: names.machine,
+    p: names.machine,
+    i: agent.config.name,
+    o: "Linux",
+  };
+  const unknown = [...format].find((letter) => letter !== "a" && fields[letter] === undefined);
+  if (unknown !== undefined) {
+    const message = `unknown format letter "${unknown}"`;
+    throw new Failure("usage.invalid", message, { details: { osError: 2 } });
+  }
+  const wanted = (letter: string): boolean => format.includes("a") || format.includes(letter);
+  return Object.entries(fields)
+    .filter(([letter]) => wanted(letter))
+    .map(([, value]) => value)
+    .join(" ");
+}
+
+function taskStat(agent: Agent): ResponseOf<"os.taskstat"> {
+  const { tasks } = agent.watchdog.tasks();
+  const nowMs = agent.io.clock.now();
+  const stat = ({ due_in_ms, every_ms }: (typeof tasks)[number], tid: number) => ({
+    prio: 0,
+    tid,
+    state: 0,
+    stkuse: 0,
+    stksiz: 0,
+    cswcnt: 0,
+    runtime: 0,
+    last_checkin: Math.max(Math.round(nowMs + due_in_ms - every_ms), 0),
+    next_checkin: Math.max(Math.round(nowMs + due_in_ms), 0),
+  });
+  return { tasks: Object.fromEntries(tasks.map((task, tid) => [task.name, stat(task, tid)])) };
+}
+
+function hello(agent: Agent): ResponseOf<"card.hello"> {
+  const { judgement } = agent.watchdog;
+  const powers = agent.tee.status().powers.map((power) => `tee.${power}`);
+  const simulated = judgement.backend === "simulated";
+  return {
+    name: agent.config.name,
+    version: agent.config.version,
+    contract: contractVersion,
+    boot: agent.boot.id,
+    uptime_ms: Math.round(agent.io.clock.now()),
+    simulated,
+    tags: [
+      `wdt.${judgement.backend}`,
+      ...(agent.watchdog.flagged === null ? [] : ["wdt.reset_cause"]),
+      "report.subscribe",
+      ...powers,
+      ...(Object.keys(agent.io.faults).length > 0 ? ["rig"] : []),
+    ],
+  };
+}
+
+function status(agent: Agent): ResponseOf<"card.status"> {
+  const watchdog = agent.watchdog.status();
+  const { entry } = agent.boot;
+  const { past, failures } = agent.boot.journal.value;
+  const own = agent.ledger.boots().find(({ boot }) => boot === agent.boot.id);
+  const slot = entry?.slot ?? "a";
+  return {
+    version: agent.config.version,
+    boot: agent.boot.id,
+    now_ms: watchdog.now_ms,
+    stage: entry?.stage ?? "adopt",
+    slot,
+    confirmed: agent.boot.isConfirmed,
+    ready: agent.readiness().ready,
+    backend: watchdog.backend,
+    protected: watchdog.protected,
+    protection: watchdog.protection,
+    watchdog,
+    tee: agent.tee.status(),
+    last_cause: past.at(-1)?.cause ?? "unknown",
+    failures: slot === "safe" ? 0 : failures[slot],
+    reports: {
+      last_seq: own?.lastSeq ?? 0,
+      pending: agent.ledger.pending.length,
+      dropped: agent.ledger.boots().reduce((sum, { dropped }) => sum + dropped, 0),
+      subscribed: agent.host.lines.some(({ subscriber }) => subscriber !== null),
+    },
+    journal: agent.degraded() === null ? "ok" : "degraded",
+  };
+}
+
+/** Which stages a hang is caught in, and what to do about those where it is not. */
+function protection(agent: Agent): ResponseOf<"card.protection"> {
+  const watchdog = agent.watchdog.status();
+  const { countdown, uncoveredMs } = agent.boot;
+  const simulated = watchdog.backend === "simulated";
+  const firmware = countdown !== null;
+  const covered = {
+    power_on: false,
+    os_load: firmware,
+    hand_off: firmware,
+    adopt: firmware && uncoveredMs === 0,
+    runtime: watchdog.armed,
+  };
+  const because = {
+    power_on: "the watchdog is armed when the OS load begins",
+    os_load: firmware ? "firmware refreshes on completed steps" : "no hand-off record",
+    hand_off: firmware ? "the firmware's countdown runs" : "no hand-off record",
+    adopt: uncoveredMs === 0 ? "the countdown never stopped" : "nothing shows that it counted",
+    runtime: watchdog.protection,
+  };
+  const next: string[] = [];
+  if (simulated) next.push("a simulated watchdog protects nothing: load the hardware's driver");
+  if (!firmware) next.push("install the boot half so that the load of the OS is covered");
+  if (!watchdog.armed) next.push("arm the watchdog: kennel wdt arm");
+  return {
+    protected: watchdog.protected,
+    protection: watchdog.protection,
+    stages: stageNames.map((stage) => ({
+      stage,
+      covered: covered[stage] && !simulated,
+      ...(stage === "adopt" ? { uncovered_ms: uncoveredMs } : {}),
+      because: simulated ? `simulated: ${because[stage]}` : because[stage],
+    })),
+    next,
+  };
+}
+
+function reports(agent: Agent): Handlers {
+  const { ledger, host } = agent;
+  return {
+    "report.subscribe": ({ for_ms }, line) => {
+      const granted = host.subscribe(line, for_ms);
+      const own = ledger.boots().find(({ boot }) => boot === agent.boot.id);
+      const pending = ledger.pending.length;
+      return { boot: agent.boot.id, last_seq: own?.lastSeq ?? 0, pending, for_ms: granted };
+    },
+    "report.unsubscribe": (_request, line) => {
+      line.subscriber = null;
+      return {};
+    },
+    "report.acknowledge": ({ boot, seq }, line) => {
+      const pending = ledger.acknowledge(boot, seq);
+      line.subscriber?.acknowledged(agent.io.clock.now());
+      return { pending };
+    },
+    "report.read": ({ boot, since = 0, max = reportsPerAnswerMax }) => {
+      const found = ledger.after(boot, since);
+      const some = found.slice(0, Math.min(max, reportsPerAnswerMax));
+      return { reports: some, more: some.length < found.length };
+    },
+    "report.snapshot": () => ({
+      boots: ledger.boots().map(({ boot, lastSeq, acknowledged, dropped }) => {
+        return { boot, last_seq: lastSeq, acknowledged, dropped };
+      }),
+      pending: ledger.pending.length,
+    }),
+  };
+}
+
+function rig(agent: Agent): Handlers {
+  const { faults } = agent.io;
+  return {
+    "rig.inject": ({ fault, for_ms = 0 }) => {
+      const inject = faults[fault];
+      if (inject === undefined) {
+        const known = Object.keys(faults).join(", ");
+        throw new Failure("usage.invalid", `no fault named ${fault}; there are ${known}`);
+      }
+      agent.inject(fault, () => inject(for_ms));
+      return {};
+    },
+    "rig.faults": () => ({ faults: Object.keys(faults) }),
+  };
+}

@@ -1,0 +1,128 @@
+/**
+ * SMP messages: an 8-byte header and a CBOR map (Zephyr, "MCUmgr Simple Management Protocol").
+ *
+ *     byte 0: 3 bits 0 | 2 bits version (0 = v1, 1 = v2) | 3 bits op
+ *     byte 1: flags 0 | 2-3: length of the map | 4-5: group | 6: sequence | 7: command
+ */
+import { Failure, rcs } from "../errors.ts";
+import { decodeMap, encodeMap } from "./cbor.ts";
+
+export const headerBytes = 8;
+export type Op = "read" | "read_response" | "write" | "write_response";
+const ops: readonly Op[] = ["read", "read_response", "write", "write_response"];
+
+export interface Header {
+  /** As on the wire: 0 is SMP v1, 1 is v2. */
+  readonly version: number;
+  readonly op: Op;
+  readonly group: number;
+  readonly seq: number;
+  readonly command: number;
+}
+
+export interface Request {
+  readonly kind: "request";
+  readonly header: Header;
+  readonly body: Record<string, unknown>;
+}
+
+/** A piece of a packet that is no message. With a header it can be answered with `rc`. */
+export interface BadRequest {
+  readonly kind: "bad";
+  readonly reason: string;
+  readonly header?: Header;
+  readonly rc: number;
+}
+
+export type Message = Header & { readonly body: Readonly<Record<string, unknown>> };
+
+/** Highest version understood; responses to a higher one carry this and `rc` 13. */
+const versionMax = 1;
+
+export function encodeMessage(message: Message): Uint8Array {
+  const body = encodeMap(message.body);
+  const bytes = new Uint8Array(headerBytes + body.length);
+  const view = new DataView(bytes.buffer);
+  bytes[0] = (message.version << 3) | ops.indexOf(message.op);
+  view.setUint16(2, body.length);
+  view.setUint16(4, message.group);
+  bytes[6] = message.seq;
+  bytes[7] = message.command;
+  bytes.set(body, headerBytes);
+  return bytes;
+}
+
+/** Splits a packet into its messages; several may stand in one. Never throws. */
+export function parsePacket(packet: Uint8Array): (Request | BadRequest)[] {
+  const found: (Request | BadRequest)[] = [];
+  let at = 0;
+  while (at < packet.length) {
+    const left = packet.length - at;
+    if (left < headerBytes) return [...found, bad(`${left} bytes are no header`, rcs.invalid)];
+    const view = new DataView(packet.buffer, packet.byteOffset + at, left);
+    const length = view.getUint16(2);
+    const header = parseHeader(view);
+    if (header === null) return [...found, bad("reserved bits or operation", rcs.invalid)];
+    if (length > left - headerBytes) {
+      const reason = `${length} bytes announced, ${left - headerBytes} there`;
+      return [...found, bad(reason, rcs.invalid, header)];
+    }
+    const body = packet.subarray(at + headerBytes, at + headerBytes + length);
+    found.push(parseBody(header, body));
+    at += headerBytes + length;
+  }
+  return found;
+}
+
+function parseHeader(view: DataView): Header | null {
+  const first = view.getUint8(0);
+  const op = ops[first & 7];
+  if (op === undefined || first >> 5 !== 0) return null;
+  return {
+    version: (first >> 3) & 3,
+    op,
+    group: view.getUint16(4),
+    seq: view.getUint8(6),
+    command: view.getUint8(7),
+  };
+}
+
+function parseBody(header: Header, body: Uint8Array): Request | BadRequest {
+  if (header.version > versionMax) {
+    return bad(`SMP version ${header.version + 1}`, rcs.too_new, header);
+  }
+  try {
+    return { kind: "request", header, body: decodeMap(body) };
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    return bad(error.message, error.rc, header);
+  }
+}
+
+function bad(reason: string, rc: number, header?: Header): BadRequest {
+  return header === undefined ? { kind: "bad", reason, rc } : { kind: "bad", reason, rc, header };
+}
+
+/** The header of the answer: version capped at v2, everything else echoed. */
+export function responseHeader(request: Header): Header {
+  const op: Op = request.op === "write" ? "write_response" : "read_response";
+  return { ...request, version: Math.min(request.version, versionMax), op };
+}
+
+/** First of the groups whose errors are their own in v2. */
+const ownGroups = 64;
+
+/**
+ * The body of a refusal. Errors of the protocol itself are `rc` in both versions; errors of our
+ * groups are `err` in v2. `rsn` says it in words. `osError`: the OS group's own code, for v2.
+ */
+export function errorBody(request: Header, error: Failure): Record<string, unknown> {
+  const { rc, message: rsn } = error;
+  const { osError } = error.details;
+  if (request.version === 0 || error.code.startsWith("wire.")) {
+    if (request.version === 0 || typeof osError !== "number") return { rc, rsn };
+  }
+  if (typeof osError === "number") return { err: { group: request.group, rc: osError } };
+  if (request.group < ownGroups) return { rc, rsn };
+  return { err: { group: request.group, rc }, rsn };
+}
