@@ -12,6 +12,7 @@ import {
   beginBoot,
   type HardwareCause,
   mark,
+  type Slot,
   type Stage,
 } from "../machines/bootrecord.ts";
 import { step } from "../machines/fsm.ts";
@@ -106,11 +107,12 @@ export interface FirmwareEnv {
   readonly policy: "prefer" | "require";
   readonly hardware: HardwareCause;
   readonly randomId: string;
-  readonly faults: BootFaults;
+  /** What goes wrong in a boot of each slot. */
+  readonly faults: Readonly<Record<Slot, BootFaults>>;
   /** Milliseconds a step takes when nothing is wrong. */
   readonly stepMs: number;
   /** The kernel's boot loader takes over, with the hand-off record. */
-  readonly handOver: (record: Uint8Array, state: boot.State) => void;
+  readonly handOver: (record: Uint8Array) => void;
   readonly stopped: (because: string) => void;
 }
 
@@ -122,7 +124,7 @@ export class Firmware {
   api: BootApi | null = null;
   state: boot.State;
   private readonly env: FirmwareEnv;
-  private readonly begun: ReturnType<typeof beginBoot>;
+  private readonly faults: BootFaults;
 
   /** Power-on: counts the attempt before anything that can hang, and chooses the slot. */
   constructor(env: FirmwareEnv) {
@@ -130,9 +132,10 @@ export class Firmware {
     this.state = boot.initial(env.plan);
     const { randomId, hardware, plan } = env;
     const { attemptsMax } = plan;
-    this.begun = beginBoot(env.record.value, { randomId, machine: "", hardware, attemptsMax });
-    env.record.commit(this.begun.record);
-    const { entry, record } = this.begun;
+    const begin = { randomId, machine: "", hardware, attemptsMax };
+    const { entry, record } = beginBoot(env.record.value, begin);
+    env.record.commit(record);
+    this.faults = env.faults[entry.slot];
     const failures = entry.slot === "safe" ? attemptsMax : record.failures[entry.slot];
     this.send({
       kind: "power",
@@ -152,7 +155,7 @@ export class Firmware {
       if (name === undefined) return done();
       if (name === "api_install") return next(at + 1);
       this.note(stage, name);
-      const { hang, slowStepMs = 0 } = this.env.faults;
+      const { hang, slowStepMs = 0 } = this.faults;
       if (hang?.stage === stage && hang.step === name) return;
       const takesMs = this.env.stepMs + (stage === "os_load" ? slowStepMs : 0);
       this.env.clock.at(this.env.clock.now() + takesMs, () => {
@@ -164,7 +167,8 @@ export class Firmware {
   }
 
   private installed(): void {
-    const { chip, policy, faults, plan, clock } = this.env;
+    const { chip, policy, plan, clock } = this.env;
+    const { faults } = this;
     const absent = chip === null || chip.faults.absent === true;
     this.api = absent ? null : new BootApi(chip, faults.noRearm !== true);
     const limits = this.api === null ? null : this.api.info();
@@ -176,8 +180,8 @@ export class Firmware {
 
   /** A person at the boot menu: an explicit, bounded hold. */
   private menu(then: () => void): void {
-    const { clock, faults } = this.env;
-    const { menuMs = 0 } = faults;
+    const { clock } = this.env;
+    const { menuMs = 0 } = this.faults;
     if (menuMs === 0) return then();
     const endMs = clock.now() + menuMs;
     this.send({
@@ -185,7 +189,7 @@ export class Firmware {
       atMs: clock.now(),
       forMs: Math.min(menuMs, this.env.plan.holdMaxMs),
     });
-    const everyMs = (this.api?.info().maxMs ?? 1000) > 0 ? this.holdEveryMs() : 1000;
+    const everyMs = this.holdEveryMs();
     const wait = (): void => {
       if (clock.now() >= endMs) return then();
       clock.at(Math.min(clock.now() + everyMs, endMs), () => {
@@ -206,9 +210,9 @@ export class Firmware {
     const { clock } = this.env;
     this.send({ kind: "hand_off", atMs: clock.now() });
     const bytes = encodeHandOff(handOffRecord(this.state, this.env));
-    if (this.env.faults.damagedRecord === true)
-      bytes[bytes.length >> 1] = 0xff ^ (bytes[bytes.length >> 1] ?? 0);
-    this.env.handOver(bytes, this.state);
+    const middle = bytes.length >> 1;
+    if (this.faults.damagedRecord === true) bytes[middle] = ~(bytes[middle] ?? 0);
+    this.env.handOver(bytes);
   }
 
   private send(event: boot.Event): void {

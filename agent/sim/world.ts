@@ -1,0 +1,302 @@
+/**
+ * A whole card from one seed: chip, firmware with its stages, kernel, agent, TEE, a disk that
+ * loses power and serial lines with noise, on one virtual clock. The agent in it is the real one;
+ * everything it touches is a twin.
+ */
+import { Agent } from "../agent.ts";
+import { type AgentConfig, configure } from "../config.ts";
+import { Failure } from "../errors.ts";
+import { bootCodec } from "../heads/bootcodec.ts";
+import type { Platform } from "../io/platform.ts";
+import { Journal } from "../journal.ts";
+import type { HardwareCause, Slot } from "../machines/bootrecord.ts";
+import { SimClock } from "./clock.ts";
+import { SimDisk } from "./disk.ts";
+import { type BootFaults, Firmware } from "./firmware.ts";
+import { LifeClock } from "./life.ts";
+import { SimLine } from "./port.ts";
+import { Random } from "./random.ts";
+import { SimTee } from "./tee.ts";
+import { plainModel, SimChip, SimWatchdog, type WatchdogModel } from "./watchdog.ts";
+
+export interface WorldOptions {
+  readonly seed: number;
+  /** The agent's configuration; that of a card with nothing set when absent. */
+  readonly config?: AgentConfig;
+  readonly model?: WatchdogModel;
+  /** Milliseconds that each step of the boot takes. */
+  readonly stepMs?: number;
+  /** The boot loader's policy for a card without a watchdog. */
+  readonly bootPolicy?: "prefer" | "require";
+  /** Serial lines of the card; each is served by the agent. */
+  readonly lineCount?: number;
+  /** Bits per second of the lines. */
+  readonly baud?: number;
+  /** Lines that the agent writes before it gives up. */
+  readonly log?: (line: string) => void;
+}
+
+/** Why the card went through a reset, as the world itself knows it. */
+export interface Reset {
+  readonly atMs: number;
+  readonly by: "watchdog" | "power" | "reboot";
+}
+
+/** Time from the start of the agent's process to its first look at the watchdog, ms. */
+const agentStartMs = 50;
+/** An orderly reboot takes this long to reach the firmware, ms. */
+const rebootMs = 200;
+
+export class World {
+  readonly clock = new SimClock();
+  readonly random: Random;
+  readonly config: AgentConfig;
+  readonly chip: SimChip;
+  readonly disk: SimDisk;
+  readonly tee: SimTee;
+  readonly lines: SimLine[];
+  /** What goes wrong in boots of each slot. */
+  readonly bootFaults: Record<Slot, BootFaults> = { a: {}, b: {}, safe: {} };
+  /** Tasks of the card's operating system that have stopped checking in. */
+  readonly stuckTasks = new Set<string>();
+  readonly resets: Reset[] = [];
+  firmware: Firmware | null = null;
+  agent: Agent | null = null;
+  driver: SimWatchdog | null = null;
+  /** Why the card stands still on purpose: a boot policy that was not met, an agent that refused. */
+  halted: string | null = null;
+  private readonly options: WorldOptions;
+  private readonly ids: Random;
+  /** The agent's process, and the powered machine below it: what they planned dies with them. */
+  private life: LifeClock | null = null;
+  private machine: LifeClock;
+  private boots = 0;
+  private record: Uint8Array | null = null;
+  private cause: HardwareCause = "unknown";
+  private powered = false;
+
+  constructor(options: WorldOptions) {
+    this.options = options;
+    this.random = new Random(options.seed);
+    this.ids = this.random.fork("ids");
+    this.config = options.config ?? configure({ name: "sim", lab: true }, "sim");
+    const model = options.model ?? plainModel;
+    this.chip = new SimChip(this.clock, model, () => this.reset("watchdog"));
+    this.disk = new SimDisk(this.random.fork("disk"));
+    this.machine = new LifeClock(this.clock);
+    this.tee = new SimTee(this.clock, this.random.fork("tee"));
+    this.lines = Array.from({ length: options.lineCount ?? 1 }, (_, at) => {
+      const random = this.random.fork(`line${at}`);
+      return new SimLine({ baud: options.baud ?? 115_200, random, clock: this.clock });
+    });
+  }
+
+  /** Plugs the card in, or pulls the plug. */
+  power(on: boolean): void {
+    if (on === this.powered) return;
+    this.powered = on;
+    if (on) {
+      this.cause = "power";
+      this.boot();
+      return;
+    }
+    this.resets.push({ atMs: this.clock.now(), by: "power" });
+    this.stopEverything();
+    this.disk.powerLoss();
+    this.chip.fired = false;
+  }
+
+  advance(ms: number): void {
+    this.clock.advance(ms);
+  }
+
+  /** Advances until `done` holds; false when it does not within `withinMs`. */
+  until(done: () => boolean, withinMs: number): boolean {
+    const endMs = this.clock.now() + withinMs;
+    while (!done()) {
+      const next = this.clock.next();
+      if (next === null || next > endMs) {
+        this.clock.advance(Math.max(endMs - this.clock.now(), 0));
+        return done();
+      }
+      this.clock.advance(Math.max(next - this.clock.now(), 0));
+    }
+    return true;
+  }
+
+  /** The agent's event loop is blocked for `forMs`; Infinity = for ever. */
+  hangAgent(forMs: number): void {
+    this.life?.hang(forMs);
+  }
+
+  /** The whole operating system stands still: agent, refresh thread and check-ins alike. */
+  hangKernel(): void {
+    this.life?.kill();
+    this.driver?.close();
+    this.agent = null;
+  }
+
+  /** kill -9 of the agent: its thread dies with it, and nobody writes the magic character. */
+  killAgent(): void {
+    this.hangKernel();
+    for (const line of this.lines) line.card.close();
+  }
+
+  /** Starts the agent again on the running kernel, as a service manager would. */
+  startAgent(): void {
+    this.machine.at(this.machine.now() + agentStartMs, () => this.runAgent());
+  }
+
+  /** Hardware reset or orderly reboot: what ran is gone, and the firmware begins. */
+  reset(by: "watchdog" | "reboot"): void {
+    if (!this.powered) return;
+    this.resets.push({ atMs: this.clock.now(), by });
+    this.stopEverything();
+    if (by === "watchdog") this.disk.powerLoss();
+    this.cause = "unknown";
+    this.boot();
+  }
+
+  private stopEverything(): void {
+    this.machine.kill();
+    this.killAgent();
+    this.chip.stop();
+    this.tee.powerCycle();
+    this.driver = null;
+    this.firmware = null;
+    this.record = null;
+    this.halted = null;
+  }
+
+  private boot(): void {
+    const { plan } = this.config;
+    this.boots += 1;
+    this.machine = new LifeClock(this.clock);
+    const record = new Journal(this.disk, "boot", bootCodec(plan.attemptsMax));
+    this.firmware = new Firmware({
+      clock: this.machine,
+      chip: this.chip.faults.absent === true ? null : this.chip,
+      record,
+      plan,
+      policy: this.options.bootPolicy ?? "prefer",
+      hardware: this.chip.fired ? "watchdog" : this.cause,
+      randomId: this.hex(8),
+      faults: this.bootFaults,
+      stepMs: this.stepMs,
+      handOver: (bytes) => {
+        this.record = bytes;
+        this.runKernel(record.value.current?.slot ?? "a");
+      },
+      stopped: (because) => {
+        this.halted = because;
+      },
+    });
+  }
+
+  /** The kernel: a few steps that nobody refreshes in, then its driver, then the agent. */
+  private runKernel(slot: Slot): void {
+    const names = this.config.plan.stages.find(({ name }) => name === "hand_off")?.steps ?? [];
+    const { hang } = this.bootFaults[slot];
+    const { machine } = this;
+    const next = (at: number): void => {
+      const name = names[at];
+      if (hang?.stage === "hand_off" && hang.step === name) return;
+      if (name !== undefined) {
+        machine.at(machine.now() + this.stepMs, () => next(at + 1));
+        return;
+      }
+      if (this.chip.faults.absent !== true) this.driver = new SimWatchdog(this.chip, this.clock);
+      if (hang?.stage !== "adopt") this.startAgent();
+    };
+    next(0);
+  }
+
+  private get stepMs(): number {
+    return this.options.stepMs ?? 100;
+  }
+
+  private runAgent(): void {
+    const life = new LifeClock(this.clock);
+    this.life = life;
+    try {
+      const agent = new Agent(
+        {
+          clock: life,
+          disk: this.disk,
+          platform: this.platform(),
+          watchdog: this.driver,
+          watchdogProblem: "no watchdog device found",
+          tee: this.tee,
+          faults: this.config.lab ? this.rigFaults() : {},
+          log: this.options.log ?? (() => undefined),
+        },
+        this.config,
+      );
+      this.agent = agent;
+      for (const line of this.lines) agent.attach(life.port(line.card));
+      agent.start();
+      for (const { name, everyMs } of this.config.tasks) this.runTask(life, name, everyMs / 2);
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      this.halted = error.message;
+      this.agent = null;
+    }
+  }
+
+  /** A task of the operating system, checking in twice as often as it promised. */
+  private runTask(life: LifeClock, name: string, everyMs: number): void {
+    if (!this.stuckTasks.has(name)) this.agent?.checkIn(name);
+    life.at(life.now() + everyMs, () => this.runTask(life, name, everyMs));
+  }
+
+  private platform(): Platform {
+    return {
+      machineBootId: () => `machine-${this.boots}`,
+      randomId: () => this.hex(8),
+      handOff: () => this.record,
+      resetCause: () => (this.cause === "watchdog" ? "unknown" : this.cause),
+      reboot: () => {
+        this.clock.at(this.clock.now() + rebootMs, () => this.reset("reboot"));
+      },
+      names: () => ({
+        os: "Linux",
+        host: this.config.name,
+        release: "0-sim",
+        version: "simulated",
+        machine: "sim",
+      }),
+    };
+  }
+
+  /** Faults that a rig can ask for over the line. */
+  private rigFaults(): Record<string, (forMs: number) => void> {
+    return {
+      hang: (forMs) => this.hangAgent(forMs === 0 ? Infinity : forMs),
+      kill: () => this.killAgent(),
+      kernel_hang: () => this.hangKernel(),
+      task_stuck: () => {
+        for (const { name } of this.config.tasks) this.stuckTasks.add(name);
+      },
+      tee_crash: () => this.tee.crash(),
+      power_cycle: () => {
+        this.power(false);
+        this.power(true);
+      },
+      boot_hang_os_load: () => this.hangBoots("os_load", "load_kernel"),
+      boot_hang_hand_off: () => this.hangBoots("hand_off", "kernel_init"),
+      boot_heal: () => {
+        for (const slot of ["a", "b", "safe"] as const) this.bootFaults[slot] = {};
+      },
+    };
+  }
+
+  /** Boots of the running slot hang from now on. */
+  private hangBoots(stage: "os_load" | "hand_off", step: string): void {
+    const slot = this.agent?.boot.entry?.slot ?? "a";
+    this.bootFaults[slot] = { hang: { stage, step } };
+  }
+
+  private hex(digits: number): string {
+    return this.ids.int(0x100000000).toString(16).padStart(digits, "0");
+  }
+}
