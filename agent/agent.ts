@@ -96,11 +96,14 @@ export class Agent {
     this.post({ kind: "wake" });
   }
 
-  /** Serves a serial line from now on. */
-  attach(port: Port): void {
+  /** Serves a serial line from now on; `lost` is told when it is gone. */
+  attach(port: Port, lost: (cause: string) => void = () => undefined): void {
     const line = this.host.attach(port);
     port.onData((bytes) => this.post({ kind: "bytes", line, bytes }));
-    port.onClose((cause) => this.post({ kind: "closed", line, cause }));
+    port.onClose((cause) => {
+      this.post({ kind: "closed", line, cause });
+      lost(cause);
+    });
   }
 
   /** A task says that it is alive. */

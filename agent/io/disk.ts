@@ -1,3 +1,16 @@
+import {
+  appendFileSync,
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { Failure } from "../errors.ts";
+
 /**
  * A folder of small named files that may lose power at any moment. What `sync` has not covered
  * may survive whole, torn or not at all; what it has covered survives.
@@ -14,4 +27,68 @@ export interface Disk {
   sync(name: string): void;
   /** Removes the file; no error when there is none. */
   remove(name: string): void;
+}
+
+/** The real thing: a folder on a file system. */
+export class FileDisk implements Disk {
+  private readonly folder: string;
+
+  /** Creates the folder when it is not there. Failure `journal.degraded` when it cannot. */
+  constructor(folder: string) {
+    this.folder = folder;
+    attempt(folder, () => mkdirSync(folder, { recursive: true, mode: 0o700 }));
+  }
+
+  read(name: string): Uint8Array | undefined {
+    try {
+      return readFileSync(join(this.folder, name));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+      throw failure(join(this.folder, name), error);
+    }
+  }
+
+  write(name: string, bytes: Uint8Array): void {
+    const path = join(this.folder, name);
+    attempt(path, () => writeFileSync(path, bytes, { mode: 0o600 }));
+  }
+
+  append(name: string, bytes: Uint8Array): void {
+    const path = join(this.folder, name);
+    attempt(path, () => appendFileSync(path, bytes, { mode: 0o600 }));
+  }
+
+  /** fsync of the file and of the folder that names it. */
+  sync(name: string): void {
+    const path = join(this.folder, name);
+    for (const target of [path, this.folder]) attempt(path, () => syncPath(target));
+  }
+
+  remove(name: string): void {
+    const path = join(this.folder, name);
+    attempt(path, () => rmSync(path, { force: true }));
+  }
+}
+
+function syncPath(path: string): void {
+  const fd = openSync(path, "r");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function attempt(path: string, act: () => void): void {
+  try {
+    act();
+  } catch (error) {
+    throw failure(path, error);
+  }
+}
+
+function failure(path: string, error: unknown): Failure {
+  const { code = "an unknown error" } = error as NodeJS.ErrnoException;
+  const message = `state cannot be kept: ${path}: ${code}`;
+  return new Failure("journal.degraded", message, { cause: error, details: { path, code } });
 }

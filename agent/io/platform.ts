@@ -1,3 +1,8 @@
+import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { hostname, machine, release, type, version } from "node:os";
+
 /** What the agent asks of the machine it runs on, beyond its devices. */
 export interface Platform {
   /** Changes with every boot of the card, not with a restart of the agent. */
@@ -15,4 +20,67 @@ export interface Platform {
   reboot(): void;
   /** Fields of `uname`, for SMP os info. */
   names(): { os: string; host: string; release: string; version: string; machine: string };
+}
+
+/** Where the firmware's hand-off record is looked for when no file is named: a UEFI variable. */
+const handOffVariable =
+  "/sys/firmware/efi/efivars/KennelHandOff-6f1bd1c4-8d6a-4a3e-9a59-3c1f0f6f7c11";
+/** efivarfs puts four bytes of attributes before the data. */
+const efiAttributeBytes = 4;
+
+/** The real thing: Linux. */
+export class LinuxPlatform implements Platform {
+  private readonly handOffFile: string | null;
+
+  /** `handOffFile`: the record as a plain file instead of the UEFI variable. */
+  constructor(handOffFile: string | null) {
+    this.handOffFile = handOffFile;
+  }
+
+  machineBootId(): string {
+    return readText("/proc/sys/kernel/random/boot_id");
+  }
+
+  randomId(): string {
+    return randomBytes(4).toString("hex");
+  }
+
+  handOff(): Uint8Array | null {
+    if (this.handOffFile !== null) return readBytes(this.handOffFile);
+    return readBytes(handOffVariable)?.subarray(efiAttributeBytes) ?? null;
+  }
+
+  /** Nothing on a plain Linux system tells a power cut from a reset button. */
+  resetCause(): "unknown" {
+    return "unknown";
+  }
+
+  /** Runs `reboot`, which may hang: the watchdog is left counting behind it. */
+  reboot(): void {
+    const child = spawn("reboot", [], { stdio: "ignore", detached: true });
+    child.on("error", () => undefined);
+    child.unref();
+  }
+
+  names(): ReturnType<Platform["names"]> {
+    return {
+      os: type(),
+      host: hostname(),
+      release: release(),
+      version: version(),
+      machine: machine(),
+    };
+  }
+}
+
+function readText(path: string): string {
+  return readBytes(path)?.toString("utf8").trim() ?? "";
+}
+
+function readBytes(path: string): Buffer | null {
+  try {
+    return readFileSync(path);
+  } catch {
+    return null;
+  }
 }
