@@ -80,7 +80,7 @@ export class Agent {
     );
     this.boot.open(this.watchdog.flagged === true);
     this.ledger = new Ledger(io.disk, this.boot.id);
-    this.tee = new TeeHead(io.tee, io.clock, emit, (culprit) => this.withhold(culprit));
+    this.tee = new TeeHead();
     this.host = new HostHead({ clock: io.clock, ledger: this.ledger, emit }, answers(this));
   }
 

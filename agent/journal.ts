@@ -102,8 +102,20 @@ export class Journal<T> {
     }
   }
 
+  /** A copy that cannot be read is as good as damaged. */
+  private readCopy(slot: string): Uint8Array | undefined | "unreadable" {
+    try {
+      return this.disk.read(`${this.name}.${slot}`);
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      this.degraded = error.message;
+      return "unreadable";
+    }
+  }
+
   private find(slot: string): Found<T> {
-    const record = this.disk.read(`${this.name}.${slot}`);
+    const record = this.readCopy(slot);
+    if (record === "unreadable") return { kind: "bad_header" };
     if (record === undefined) return { kind: "none" };
     const opened = unseal(magic, record);
     if (opened === null) return { kind: "bad_header" };

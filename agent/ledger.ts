@@ -195,7 +195,10 @@ export class Ledger {
   /** Reads the newer complete segment. Returns true when anything was damaged. */
   private load(): boolean {
     const segments = [0, 1].map((at) => {
-      const bytes = this.disk.read(this.file(at));
+      let bytes: Uint8Array | undefined;
+      this.guard(() => {
+        bytes = this.disk.read(this.file(at));
+      });
       return { at, present: bytes !== undefined, ...readRecords(bytes ?? new Uint8Array(0)) };
     });
     const complete = segments.filter((segment) => segment.entries.some(isEnd));

@@ -165,7 +165,7 @@ function simulated(clock: RealClock, log: Log): FoundWatchdog {
 }
 
 function findTee(config: AgentConfig, clock: RealClock): Tee {
-  if (config.teePolicy === "simulate") return new SimTee(clock, new Random(process.pid));
+  if (config.teePolicy === "simulate") return new SimTee();
   const tee = new DeviceTee();
   const facts = tee.facts();
   if (config.teePolicy === "require" && !facts.usable) {

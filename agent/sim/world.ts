@@ -84,7 +84,7 @@ export class World {
     this.chip = new SimChip(this.clock, model, () => this.reset("watchdog"));
     this.disk = new SimDisk(this.random.fork("disk"));
     this.machine = new LifeClock(this.clock);
-    this.tee = new SimTee(this.clock, this.random.fork("tee"));
+    this.tee = new SimTee();
     this.lines = Array.from({ length: options.lineCount ?? 1 }, (_, at) => {
       const random = this.random.fork(`line${at}`);
       return new SimLine({ baud: options.baud ?? 115_200, random, clock: this.clock });

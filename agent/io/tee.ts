@@ -1,0 +1,147 @@
+/**
+ * A trusted execution environment as a client of its Linux driver meets it (linux/tee.h), and
+ * whatever on this platform can restart parts of it. Every operation ends by its callback and
+ * never by a promise or an exception: it may take long, and it may never end at all, since a call
+ * inside a TEE can neither be killed nor cancelled. Deadlines are the caller's.
+ */
+import { statSync } from "node:fs";
+import { join } from "node:path";
+
+/**
+ * What can be restarted, mildest first: one service's session, the process that serves the TEE's
+ * storage (tee-supplicant), the TEE OS itself.
+ */
+export type RestartPower = "session" | "supplicant" | "tee_os";
+
+export interface TeeFacts {
+  /** There is a TEE device, or a twin of one. */
+  readonly present: boolean;
+  /** Calls can be made on it. A device that is present and not usable is reported, not used. */
+  readonly usable: boolean;
+  readonly simulated: boolean;
+  /** /dev/tee0, or `sim`. */
+  readonly name: string;
+  /** What this platform can restart: declared by its provider, never implied. */
+  readonly powers: readonly RestartPower[];
+  /** The platform saves and restores the hardware status of the TEE at a crash. */
+  readonly hardwareStatus: boolean;
+  /** How the above came to be known, for people. */
+  readonly because: string;
+}
+
+/**
+ * A session: the client context (one open of the device) that opened it, and the TEE's id for it.
+ * Ids come again after a restart of the TEE OS; the context is what keeps an old one apart.
+ */
+export interface SessionRef {
+  readonly context: number;
+  readonly id: number;
+}
+
+/**
+ * The hardware status at a crash as firmware keeps it: secure timer, interrupt and firewall
+ * registers. The values stay in firmware under `handle`; out come the names of what was saved.
+ */
+export interface HardwareStatus {
+  readonly handle: number;
+  readonly names: readonly string[];
+}
+
+export type TeeOperation =
+  | { readonly kind: "save_hardware" }
+  | { readonly kind: "restore_hardware"; readonly handle: number }
+  /** Restarts the supplicant or the TEE OS. EBUSY while another restart goes on. */
+  | { readonly kind: "restart"; readonly rung: Exclude<RestartPower, "session"> }
+  /**
+   * Registers the driver anew with a restarted TEE OS: shared memory, supplicant. EAGAIN, without
+   * harm, while any session of any context is open. Does not restart the TEE (measured).
+   */
+  | { readonly kind: "reattach" }
+  | { readonly kind: "open"; readonly service: string; readonly context: number }
+  | {
+      readonly kind: "invoke";
+      readonly session: SessionRef;
+      readonly command: number;
+      /** Names the invocation: for `cancel`, and in messages. */
+      readonly call: number;
+      /** Under which the service itself remembers that it has done this; null = it does not. */
+      readonly key: string | null;
+      readonly input: Uint8Array | null;
+    }
+  /** Asks the service whether it has done what was invoked under `key`; answered by `applied`. */
+  | { readonly kind: "query"; readonly session: SessionRef; readonly key: string }
+  /** Cooperative: the call may go on to its end all the same. Never a timeout. */
+  | { readonly kind: "cancel"; readonly call: number }
+  | { readonly kind: "close"; readonly session: SessionRef }
+  /** Opens, invokes and closes a small service of its own: the one proof of life. */
+  | { readonly kind: "canary" }
+  /** TEE_IOC_VERSION: answered by the kernel from memory, also when the TEE is dead. */
+  | { readonly kind: "version" };
+
+/** The two error channels, kept apart: a crash never shows as an errno. */
+export interface TeeResult {
+  /** Name of the errno with which the ioctl failed; null when it returned. */
+  readonly errno: string | null;
+  /** TEEC result, 0 = success; counts only when `errno` is null. */
+  readonly ret: number;
+  /** Who made `ret`: 1 API, 2 communication, 3 TEE, 4 trusted application; 0 = nobody said. */
+  readonly origin: number;
+  /** The supplicant died while this operation was under way. */
+  readonly supplicantLost?: boolean;
+}
+
+export interface TeeOutcome extends TeeResult {
+  readonly session?: SessionRef;
+  readonly hardware?: HardwareStatus;
+  /** Of `query`. */
+  readonly applied?: boolean;
+  /** Output value of `invoke`. */
+  readonly value?: number;
+  readonly output?: Uint8Array;
+  /** Panic text of the secure world: may quote anything, hence never recorded nor reported. */
+  readonly detail?: string;
+}
+
+export interface Tee {
+  facts(): TeeFacts;
+  /** Starts an operation. `done` is called at most once, never before this returns. */
+  perform(operation: TeeOperation, done: (outcome: TeeOutcome) => void): void;
+}
+
+/** Looks for the driver's device node without opening it. */
+export function detectTee(devRoot = "/dev"): TeeFacts {
+  const path = join(devRoot, "tee0");
+  const base = { simulated: false, name: path, powers: [], hardwareStatus: false, usable: false };
+  try {
+    if (!statSync(path).isCharacterDevice()) {
+      return { ...base, present: false, because: `${path} is not a character device` };
+    }
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? "an unknown error";
+    const because =
+      code === "ENOENT"
+        ? `no ${path}: no TEE driver is bound on this card`
+        : `${path} cannot be looked at: ${code}`;
+    return { ...base, present: false, because };
+  }
+  const because = `${path} is there; this version reports it and makes no calls on it`;
+  return { ...base, present: true, because };
+}
+
+/** The device as detected. No operation can be performed on it yet: each ends with an errno. */
+export class DeviceTee implements Tee {
+  private readonly found: TeeFacts;
+
+  constructor(devRoot = "/dev") {
+    this.found = detectTee(devRoot);
+  }
+
+  facts(): TeeFacts {
+    return this.found;
+  }
+
+  perform(_operation: TeeOperation, done: (outcome: TeeOutcome) => void): void {
+    const errno = this.found.present ? "ENOSYS" : "ENOENT";
+    setImmediate(() => done({ errno, ret: 0, origin: 0 }));
+  }
+}
