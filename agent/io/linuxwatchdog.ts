@@ -115,6 +115,13 @@ export class LinuxWatchdog implements Watchdog {
     }
   }
 
+  setPretimeout(pretimeoutMs: number): number {
+    const device = this.#opened();
+    const seconds = Math.floor(pretimeoutMs / 1000);
+    const set = (): number => device.setPretimeout(seconds);
+    return this.#attempt("set the pretimeout of", set) * 1000;
+  }
+
   timeLeft(): number | null {
     const device = this.#opened();
     const seconds = this.#attempt("ask the time left of", () =>
