@@ -1,0 +1,2 @@
+/** The host's entry. */
+if (process.argv.includes("--version")) console.log(__VERSION__);

@@ -1,0 +1,388 @@
+#!/usr/bin/env node
+/**
+ * Builds Kennel. `node build.mjs [--tests] [--check] [--arch arm64]`
+ *
+ *   (nothing)      dist/: both programs as single files, native files beside them, manifest
+ *   --tests        also .build/test/: every test, benchmark and child program of the tests
+ *   --check        types, lint, format and tidy instead; fails when one of them does
+ *   --arch arm64   also the native addon for that architecture, with a cross compiler
+ *
+ * dist/ needs no node_modules and may be moved anywhere. Everything is relative to this file.
+ */
+import { execFile, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import * as fs from "node:fs";
+import { availableParallelism } from "node:os";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs, promisify } from "node:util";
+import { gzipSync } from "node:zlib";
+
+const root = dirname(fileURLToPath(import.meta.url));
+const run = promisify(execFile);
+/** Where dist/ is put together, so that a failed build leaves the last good one alone. */
+const stage = at(".build", `dist-${process.pid}`);
+
+/** Node-API 8 is in every Node from 16 on. */
+const napiVersion = 8;
+const hostLibc = process.report?.getReport().header.glibcVersionRuntime ? "glibc" : "musl";
+const crossCompilers = { arm64: "aarch64-linux-gnu-g++", x64: "x86_64-linux-gnu-g++" };
+
+const compileFlags = [
+  ...["-O2", "-std=c++17", "-fPIC", "-pthread", "-fvisibility=hidden"],
+  ...["-ffunction-sections", "-fdata-sections", "-Wall", "-Wextra", "-Werror"],
+  ...[`-DNAPI_VERSION=${napiVersion}`, "-DNAPI_CPP_EXCEPTIONS"],
+];
+/**
+ * nodelete: the refresh thread outlives the worker that loaded the addon. The page size is left
+ * alone: small pages save 50 kB and break arm64 kernels with 64 kB pages.
+ */
+const linkFlags = ["-shared", "-pthread", "-s", "-Wl,--gc-sections", "-Wl,-z,nodelete"];
+
+/** What went wrong, for people: printed without a stack. */
+class Stop extends Error {}
+
+function say(line) {
+  process.stdout.write(`${line}\n`);
+}
+
+function at(...parts) {
+  return join(root, ...parts);
+}
+
+function readJson(path) {
+  return JSON.parse(fs.readFileSync(at(path), "utf8"));
+}
+
+/** All files below `folder`, as sorted paths relative to it. */
+function filesBelow(folder) {
+  if (!fs.existsSync(folder)) return [];
+  return fs
+    .readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(folder, join(entry.parentPath ?? entry.path, entry.name)))
+    .sort();
+}
+
+function sha256(bytes) {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+function copyIn(from, name) {
+  const to = join(stage, name);
+  fs.mkdirSync(dirname(to), { recursive: true });
+  fs.copyFileSync(from, to);
+}
+
+// ---------------------------------------------------------------- packages
+
+/** True when node_modules holds what package-lock.json says; npm notes in it what it did. */
+function isInstalled() {
+  if (!fs.existsSync(at("node_modules/.package-lock.json"))) return false;
+  const present = readJson("node_modules/.package-lock.json").packages;
+  return Object.entries(readJson("package-lock.json").packages).every(
+    ([path, { version, optional }]) =>
+      path === "" || (present[path] ? present[path].version === version : optional === true),
+  );
+}
+
+function install() {
+  if (isInstalled()) return;
+  say("node_modules is missing or older than package-lock.json: running npm ci");
+  const { status, error, stderr } = spawnSync(
+    "npm",
+    ["ci", "--include=dev", "--include=optional", "--loglevel=error"],
+    { cwd: root, encoding: "utf8", stdio: ["ignore", "ignore", "pipe"] },
+  );
+  if (error) throw new Stop(`npm could not be started (${error.message}); it comes with Node.`);
+  if (status !== 0) throw new Stop(`npm ci failed with ${status}:\n${stderr}`);
+}
+
+// ---------------------------------------------------------------- bundles
+
+/**
+ * Packages with native parts look for them in folders around the bundle and let environment
+ * variables redirect them. Here they get native/load.ts instead, and nothing else may load one.
+ */
+const nativeFiles = {
+  name: "native-files",
+  setup(build) {
+    const finder = /^node-gyp-build(-optional-packages)?$/;
+    build.onResolve({ filter: finder }, ({ importer }) =>
+      importer.includes("/@serialport/bindings-cpp/")
+        ? { path: "serialport", namespace: "native-file" }
+        : { errors: [{ text: `${importer} wants a native file that dist/native does not have` }] },
+    );
+    build.onLoad({ filter: /.*/, namespace: "native-file" }, ({ path }) => ({
+      contents: `
+        const { loadNative } = require("./native/load.ts");
+        module.exports = () => loadNative(${JSON.stringify(path)});`,
+      resolveDir: root,
+    }));
+    build.onResolve({ filter: /\.node$/ }, ({ path, importer }) => ({
+      errors: [{ text: `${importer} imports ${path}: only native/load.ts loads native files` }],
+    }));
+    // serialport's tracing costs start time; cbor-x does without its extractor as fast.
+    build.onResolve({ filter: /^(debug|cbor-extract)$/ }, ({ path }) => ({
+      path,
+      namespace: "left-out",
+    }));
+    build.onLoad({ filter: /.*/, namespace: "left-out" }, ({ path }) => ({
+      contents: path === "debug" ? "module.exports = () => () => {};" : "",
+    }));
+  },
+};
+
+function bundleOptions(version, nativeFolder) {
+  return {
+    absWorkingDir: root,
+    bundle: true,
+    platform: "node",
+    format: "cjs",
+    target: "node20",
+    outExtension: { ".js": ".cjs" },
+    define: {
+      __VERSION__: JSON.stringify(version),
+      __NATIVE_DIR__: JSON.stringify(nativeFolder),
+      "process.env.CBOR_NATIVE_ACCELERATION_DISABLED": '"true"',
+    },
+    // cbor-x looks at it only for what is left out above.
+    logOverride: { "empty-import-meta": "silent" },
+    plugins: [nativeFiles],
+    logLevel: "warning",
+  };
+}
+
+/** Both programs; returns the names of the packages that went into them. */
+async function bundlePrograms(esbuild, version) {
+  const { metafile } = await esbuild.build({
+    ...bundleOptions(version, "native"),
+    entryPoints: { kenneld: "agent/main.ts", kennel: "agent/console/main.ts" },
+    outdir: stage,
+    minify: true,
+    // An uncaught exception shows its line: not 50 kB of it.
+    lineLimit: 120,
+    legalComments: "none",
+    banner: { js: "#!/usr/bin/env node" },
+    metafile: true,
+  });
+  for (const name of ["kenneld", "kennel"]) fs.chmodSync(join(stage, `${name}.cjs`), 0o755);
+  const inside = Object.values(metafile.outputs).flatMap(({ inputs }) => Object.keys(inputs));
+  const names = inside.map((path) => /^node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1]);
+  return [...new Set(names.filter((name) => name !== undefined))].sort();
+}
+
+/** Tests by their depth, as each finds the native files from where it is. */
+async function bundleTests(esbuild, version, entries) {
+  const depths = new Set(entries.map((path) => path.split("/").length));
+  const builds = [...depths].map((depth) =>
+    esbuild.build({
+      ...bundleOptions(version, `${"../".repeat(depth)}dist/native`),
+      entryPoints: entries.filter((path) => path.split("/").length === depth),
+      outbase: "test",
+      outdir: ".build/test",
+      sourcemap: true,
+      sourcesContent: false,
+    }),
+  );
+  await Promise.all(builds);
+}
+
+function testEntries() {
+  const isEntry = /\.test\.ts$|^bench\/main\.ts$|^fixtures\/[^/]+\.ts$/;
+  return filesBelow(at("test"))
+    .filter((path) => isEntry.test(path))
+    .map((path) => `test/${path}`);
+}
+
+// ---------------------------------------------------------------- native addon
+
+/** Folder with node_api.h, or undefined. */
+function nodeHeaders() {
+  const near = [join(dirname(process.execPath), "../include/node"), "/usr/include/node"];
+  const hit = near.find((folder) => fs.existsSync(join(folder, "node_api.h")));
+  if (hit) return hit;
+  const { stdout } = spawnSync("npm", ["config", "get", "nodedir"], { encoding: "utf8" });
+  const configured = join(`${stdout ?? ""}`.trim(), "include/node");
+  return fs.existsSync(join(configured, "node_api.h")) ? configured : undefined;
+}
+
+function compilerFor(arch) {
+  const command = arch === process.arch ? process.env.CXX || "g++" : crossCompilers[arch];
+  const { status, stdout } = spawnSync(command ?? "", ["--version"], { encoding: "utf8" });
+  return { command, version: status === 0 ? stdout.split("\n")[0] : undefined };
+}
+
+/** Runs `jobs`, as many at a time as there are processors. */
+async function inParallel(jobs) {
+  const queue = [...jobs];
+  const worker = async () => {
+    for (let job = queue.shift(); job; job = queue.shift()) await job();
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, worker));
+}
+
+/** Makes `path` by running the compiler, unless it is there already: names are hashes of inputs. */
+async function cached(path, command, flags) {
+  if (fs.existsSync(path)) return;
+  fs.mkdirSync(dirname(path), { recursive: true });
+  const part = `${path}.${process.pid}.part`;
+  try {
+    await run(command, [...flags, "-o", part]);
+  } catch (problem) {
+    throw new Stop(`${command} failed:\n${problem.stderr || problem.message}`);
+  }
+  fs.renameSync(part, path);
+}
+
+/** Compiles native/*.cc for `arch`; says in one line why when it cannot. */
+async function buildAddon(arch) {
+  const files = filesBelow(at("native"));
+  const sources = files.filter((path) => path.endsWith(".cc"));
+  if (sources.length === 0) return say("native: no sources, nothing compiled");
+  const { command, version } = compilerFor(arch);
+  const include = nodeHeaders();
+  if (!version || !include) {
+    const lack = version ? "node_api.h of Node" : `the C++ compiler ${command}`;
+    if (arch !== process.arch) throw new Stop(`--arch ${arch} needs ${lack}, which is missing`);
+    return say(
+      `native: ${lack} is missing, so the addon is not built: on this machine there is only the ` +
+        "simulated watchdog, and native tests are skipped",
+    );
+  }
+  const packages = at("node_modules/node-addon-api");
+  const flags = [...compileFlags, "-isystem", include, "-isystem", packages];
+  const hashOf = (path) => sha256(fs.readFileSync(path));
+  const headers = [
+    ...files.filter((path) => path.endsWith(".h")).map((path) => at("native", path)),
+    ...[join(include, "node_version.h"), join(packages, "package.json")],
+  ];
+  const shared = sha256([version, ...flags, ...headers.map(hashOf)].join("\n"));
+  const names = sources.map((path) => sha256(`${shared} ${path} ${hashOf(at("native", path))}`));
+  const objects = names.map((name) => at(`.cache/native/${name}.o`));
+  const compile = (path, index) => () =>
+    cached(objects[index], command, [...flags, "-c", at("native", path)]);
+  await inParallel(sources.map(compile));
+  const linked = at(`.cache/native/${sha256([...names, ...linkFlags].join("\n"))}.node`);
+  await cached(linked, command, [...objects, ...linkFlags]);
+  const libc = arch === process.arch ? hostLibc : "glibc";
+  copyIn(linked, `native/linux-${arch}-${libc}/kennel.node`);
+}
+
+function copySerialport() {
+  for (const [arch, prefix] of Object.entries({ x64: "", arm64: "armv8." })) {
+    for (const libc of ["glibc", "musl"]) {
+      const file = `@serialport+bindings-cpp.${prefix}${libc}.node`;
+      copyIn(
+        at("node_modules/@serialport/bindings-cpp/prebuilds", `linux-${arch}`, file),
+        `native/linux-${arch}-${libc}/serialport.node`,
+      );
+    }
+  }
+}
+
+// ---------------------------------------------------------------- what lies beside the bundles
+
+/** The licences of the packages inside the bundles, as their authors ask for. */
+function writeNotices(names) {
+  const all = new Set([...names, "@serialport/bindings-cpp", "node-addon-api"]);
+  const notices = [...all].sort().map((name) => {
+    const folder = join("node_modules", name);
+    const { version, license } = readJson(join(folder, "package.json"));
+    const file = fs.readdirSync(at(folder)).find((entry) => /^licen[sc]e/i.test(entry));
+    const text = file ? fs.readFileSync(at(folder, file), "utf8").trim() : "";
+    return `${name} ${version} (${license})\n\n${text}\n`;
+  });
+  fs.writeFileSync(join(stage, "NOTICES"), notices.join(`\n${"-".repeat(72)}\n\n`));
+  copyIn(at("LICENSE"), "LICENSE");
+}
+
+function writeManifest({ version, engines }) {
+  fs.writeFileSync(join(stage, "package.json"), '{ "type": "commonjs" }\n');
+  const files = {};
+  for (const path of filesBelow(stage)) {
+    const bytes = fs.readFileSync(join(stage, path));
+    files[path] = { size: bytes.length, sha256: sha256(bytes) };
+  }
+  const targets = fs.readdirSync(join(stage, "native")).sort();
+  const manifest = { version, targets, node: engines.node, napi: napiVersion, files };
+  fs.writeFileSync(join(stage, "manifest.json"), `${JSON.stringify(manifest, null, 2)}\n`);
+}
+
+/**
+ * Moves what was built to dist/ and removes from there what was not. Each file is replaced in one
+ * step: a running program keeps the one it has mapped.
+ */
+function publish() {
+  const built = filesBelow(stage);
+  for (const path of built) {
+    fs.mkdirSync(dirname(at("dist", path)), { recursive: true });
+    fs.renameSync(join(stage, path), at("dist", path));
+  }
+  for (const path of filesBelow(at("dist"))) {
+    if (!built.includes(path)) fs.rmSync(at("dist", path));
+  }
+  return built;
+}
+
+function printSizes(paths) {
+  const kilobytes = (bytes) => `${(bytes / 1000).toFixed(1)} kB`.padStart(10);
+  const width = Math.max(...paths.map((path) => path.length));
+  for (const path of paths) {
+    const bytes = fs.readFileSync(at("dist", path));
+    const gzip = kilobytes(gzipSync(bytes).length);
+    say(`  ${path.padEnd(width)} ${kilobytes(bytes.length)} ${gzip} gzip`);
+  }
+}
+
+// ---------------------------------------------------------------- all of it
+
+async function buildDist(esbuild, about, arches) {
+  try {
+    const packages = await bundlePrograms(esbuild, about.version);
+    writeNotices(packages);
+    copySerialport();
+    for (const arch of arches) await buildAddon(arch);
+    writeManifest(about);
+    printSizes(publish());
+  } finally {
+    fs.rmSync(stage, { recursive: true, force: true });
+  }
+}
+
+async function main() {
+  const { values } = parseArgs({
+    options: {
+      tests: { type: "boolean", default: false },
+      check: { type: "boolean", default: false },
+      arch: { type: "string", default: process.arch },
+    },
+  });
+  if (!(values.arch in crossCompilers))
+    throw new Stop(`--arch is x64 or arm64, not ${values.arch}`);
+  install();
+  const esbuild = await import("esbuild");
+  const about = readJson("package.json");
+  if (!values.check || values.tests) {
+    await buildDist(esbuild, about, new Set([process.arch, values.arch]));
+  }
+  if (values.tests) {
+    fs.rmSync(at(".build/test"), { recursive: true, force: true });
+    await bundleTests(esbuild, about.version, testEntries());
+  }
+  if (values.check) {
+    const { check } = await import("./test/check.mjs");
+    const buildTidy = () => bundleTests(esbuild, about.version, ["test/tidy.test.ts"]);
+    if (!(await check(root, buildTidy))) process.exitCode = 1;
+  }
+}
+
+main().catch((problem) => {
+  // esbuild has printed its own errors by now.
+  if (problem instanceof Stop || problem.code?.startsWith("ERR_PARSE_ARGS")) {
+    process.stderr.write(`build: ${problem.message}\n`);
+  } else if (!problem.errors) {
+    process.stderr.write(`build: ${problem.stack}\n`);
+  }
+  process.exitCode = 1;
+});
