@@ -1,0 +1,220 @@
+import {
+  type NativeRuntimeService,
+  type NativeWatchdog,
+  native,
+  type SystemError,
+} from "../../native/index.ts";
+import { Failure } from "../errors.ts";
+import type { RefreshService, ServicePlan, Watchdog, WatchdogFacts } from "./watchdog.ts";
+import {
+  findHolder,
+  findPaths,
+  kindOf,
+  printable,
+  type Roots,
+  readFacts,
+  realRoots,
+} from "./watchdogfacts.ts";
+import {
+  callFailure,
+  isUnsupported,
+  nowayoutFailure,
+  optional,
+  rangeFailure,
+  stillCountingFailure,
+  succeeds,
+} from "./watchdogfailures.ts";
+
+/** Every watchdog of this machine, hardware before software; none is opened. */
+export function findWatchdogs(
+  sysRoot = realRoots.sys,
+  devRoot = realRoots.dev,
+  procRoot = realRoots.proc,
+): LinuxWatchdog[] {
+  const roots = { sys: sysRoot, dev: devRoot, proc: procRoot };
+  return findPaths(roots).map((path) => new LinuxWatchdog(path, roots));
+}
+
+/** The real watchdog: facts from sysfs, everything else through the native addon. */
+export class LinuxWatchdog implements Watchdog {
+  readonly path: string;
+  readonly #roots: Roots;
+  #device: NativeWatchdog | undefined;
+  #service: NativeRuntimeService | undefined;
+  /** Asked of the driver once it is open, for kernels that do not show it in sysfs. */
+  #told: Partial<Pick<WatchdogFacts, "identity" | "options" | "bootStatus">> = {};
+
+  constructor(path: string, roots: Roots = realRoots) {
+    this.path = path;
+    this.#roots = roots;
+  }
+
+  facts(): WatchdogFacts {
+    const facts = readFacts(this.path, this.#roots);
+    const identity = facts.identity === "unknown" ? this.#told.identity : facts.identity;
+    return {
+      ...facts,
+      identity: identity ?? "unknown",
+      kind: kindOf(identity ?? "unknown"),
+      holder: this.#holder(facts.state),
+      options: facts.options ?? this.#told.options ?? null,
+      bootStatus: facts.bootStatus ?? this.#told.bootStatus ?? null,
+    };
+  }
+
+  /** Looking through /proc takes milliseconds, so only where somebody may be found. */
+  #holder(state: WatchdogFacts["state"]): WatchdogFacts["holder"] {
+    if (this.isOpen) return { pid: process.pid, name: process.title };
+    return state === "inactive" ? null : findHolder(this.path, this.#roots);
+  }
+
+  get isOpen(): boolean {
+    return this.#device !== undefined;
+  }
+
+  /** Does nothing when this object has it open already. */
+  open(): void {
+    if (this.#device !== undefined) return;
+    const device = this.#attempt("open", () => new (native().Watchdog)(this.path));
+    try {
+      const { identity, options } = device.getSupport();
+      const bootStatus = optional(() => device.getBootStatus());
+      this.#told = {
+        identity: printable(identity),
+        options,
+        ...(bootStatus === null ? {} : { bootStatus }),
+      };
+    } catch (error) {
+      // Every watchdog answers WDIOC_GETSUPPORT: this is something else, or broken.
+      device.close();
+      throw callFailure(this.path, this.#roots, "use as a watchdog", error);
+    }
+    this.#device = device;
+  }
+
+  /**
+   * Whole seconds, rounded up. A refused value is a Failure `watchdog.range` whose details hold
+   * `grantedMs`, the timeout the device runs with: it stays armed.
+   */
+  setTimeout(timeoutMs: number): number {
+    const device = this.#opened();
+    this.#notServing("change the timeout");
+    const seconds = Math.ceil(timeoutMs / 1000);
+    try {
+      const written = device.setTimeout(seconds);
+      return (optional(() => device.getTimeout()) ?? written) * 1000;
+    } catch (error) {
+      const { code } = error as SystemError;
+      if (code !== "EINVAL" && !isUnsupported(code) && code !== "ERR_OUT_OF_RANGE") {
+        throw callFailure(this.path, this.#roots, "set the timeout of", error);
+      }
+      const current = optional(() => device.getTimeout());
+      const grantedMs = current === null ? null : current * 1000;
+      const fixed = isUnsupported(code);
+      throw rangeFailure(this.facts(), { requestedMs: seconds * 1000, grantedMs, fixed }, error);
+    }
+  }
+
+  timeLeft(): number | null {
+    const device = this.#opened();
+    const seconds = this.#attempt("ask the time left of", () =>
+      optional(() => device.getTimeLeft()),
+    );
+    return seconds === null ? null : seconds * 1000;
+  }
+
+  /** By WDIOC_KEEPALIVE; without it by writing, which needs no capability of the driver. */
+  refresh(): void {
+    const device = this.#opened();
+    this.#attempt("refresh", () => {
+      if (succeeds(() => device.keepAlive()) || succeeds(() => device.write())) return;
+      device.setTimeout(device.getTimeout());
+    });
+  }
+
+  serve(plan: ServicePlan): RefreshService {
+    const device = this.#opened();
+    this.#notServing("start a second refresh service");
+    const service = this.#attempt(
+      "start the refresh service on",
+      () => new (native().RuntimeService)({ ...plan, fd: device.fd, kind: "watchdog" }),
+    );
+    this.#service = service;
+    return {
+      checkIn: () => service.checkIn(),
+      stats: () => {
+        const { lateMinNs, lateMaxNs, ...rest } = service.stats();
+        const { refreshes, failures, scheduling, lockedBytes } = rest;
+        return {
+          refreshes,
+          failures,
+          lateMinMs: lateMinNs / 1e6,
+          lateMaxMs: lateMaxNs / 1e6,
+          scheduling,
+          lockedBytes,
+        };
+      },
+      stop: () => this.#endService(service),
+    };
+  }
+
+  /**
+   * On failure the device is still held and counting: refused before anything was touched, or
+   * opened again after the driver did not stop; the details' `open` is false when that failed.
+   * Where nowayout was not known beforehand a refresh service has ended by then.
+   */
+  disarm(): void {
+    const device = this.#opened();
+    if (readFacts(this.path, this.#roots).nowayout === true) throw nowayoutFailure(this.path);
+    // The service holds the device open as well, and only the last close disarms.
+    if (this.#service !== undefined) this.#endService(this.#service);
+    this.#attempt("disarm", () => device.magicClose());
+    this.#device = undefined;
+    if (readFacts(this.path, this.#roots).state !== "active") return;
+    try {
+      this.open();
+    } catch {
+      // Said by `isOpen` below: the countdown runs and nobody can refresh it.
+    }
+    throw stillCountingFailure(this.path, this.isOpen);
+  }
+
+  close(): void {
+    this.#service?.stop();
+    this.#service = undefined;
+    this.#device?.close();
+    this.#device = undefined;
+  }
+
+  #opened(): NativeWatchdog {
+    if (this.#device !== undefined) return this.#device;
+    throw new Failure("watchdog.closed", `${this.path} is not open. Arm it first.`);
+  }
+
+  #notServing(what: string): void {
+    if (this.#service === undefined) return;
+    throw new Failure(
+      "watchdog.state",
+      `Cannot ${what}: the refresh service of ${this.path} is running. Stop it first.`,
+    );
+  }
+
+  #endService(service: NativeRuntimeService): void {
+    if (this.#service === service) this.#service = undefined;
+    if (service.stop()) return;
+    throw new Failure(
+      "watchdog.device",
+      `The driver of ${this.path} has not returned from a refresh for a second. It stays armed; ` +
+        "expect a reset.",
+    );
+  }
+
+  /** Runs a native call; what it throws becomes a Failure that says what was tried. */
+  #attempt<T>(what: string, call: () => T): T {
+    try {
+      return call();
+    } catch (error) {
+      throw callFailure(this.path, this.#roots, what, error);
+    }
+  }
+}

@@ -1,0 +1,139 @@
+import { readdirSync, readFileSync, readlinkSync, realpathSync } from "node:fs";
+import { basename, join } from "node:path";
+import type { WatchdogFacts } from "./watchdog.ts";
+
+/** Where the kernel's trees are mounted; a test gives its own. */
+export interface Roots {
+  readonly sys: string;
+  readonly dev: string;
+  readonly proc: string;
+}
+
+export const realRoots: Roots = { sys: "/sys", dev: "/dev", proc: "/proc" };
+
+/** watchdog_info.identity holds 32 bytes. */
+const identityMax = 32;
+/** The identity of drivers/watchdog/softdog.c. */
+const softwareIdentity = "Software Watchdog";
+
+/** The file's text without surrounding blanks, or null when it cannot be read. */
+function readText(path: string): string | null {
+  try {
+    return readFileSync(path, "utf8").trim();
+  } catch {
+    return null;
+  }
+}
+
+/** A whole number as the kernel prints it, decimal or 0x hexadecimal; null for anything else. */
+function readNumber(path: string): number | null {
+  const text = readText(path);
+  if (text === null || !/^(\d{1,15}|0x[\da-f]{1,8})$/i.test(text)) return null;
+  return Number(text);
+}
+
+/** Seconds in the file, as milliseconds. */
+function readSecondsMs(path: string): number | null {
+  const seconds = readNumber(path);
+  return seconds === null ? null : seconds * 1000;
+}
+
+/** A limit; drivers that state none show 0. */
+function readLimitMs(path: string): number | null {
+  return readSecondsMs(path) || null;
+}
+
+/** `watchdog0` for /dev/watchdog0, for its alias /dev/watchdog and for links to either. */
+function kernelName(path: string): string {
+  let name = basename(path);
+  try {
+    name = basename(realpathSync(path));
+  } catch {
+    // A node that is absent keeps the name it would have.
+  }
+  return name === "watchdog" ? "watchdog0" : name;
+}
+
+/**
+ * The process that has `path`, or another name of the same watchdog, open; null when none is found,
+ * which is also the answer when /proc hides other users' processes. Source: /proc/PID/fd.
+ */
+export function findHolder(path: string, roots: Roots): { pid: number; name: string } | null {
+  const kernel = kernelName(path);
+  const names = new Set([path, join(roots.dev, kernel)]);
+  if (kernel === "watchdog0") names.add(join(roots.dev, "watchdog"));
+  for (const pid of listFolder(roots.proc).filter((entry) => /^\d+$/.test(entry))) {
+    const folder = join(roots.proc, pid, "fd");
+    for (const fd of listFolder(folder)) {
+      if (!names.has(readLink(join(folder, fd)) ?? "")) continue;
+      const name = readText(join(roots.proc, pid, "comm")) ?? "unknown";
+      return { pid: Number(pid), name };
+    }
+  }
+  return null;
+}
+
+function listFolder(path: string): string[] {
+  try {
+    return readdirSync(path);
+  } catch {
+    return [];
+  }
+}
+
+function readLink(path: string): string | null {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return null;
+  }
+}
+
+/** A driver's identity fit for a terminal; `unknown` when it is empty. */
+export function printable(identity: string): string {
+  return identity.replace(/[^\x20-\x7e]/g, "?").slice(0, identityMax) || "unknown";
+}
+
+export function kindOf(identity: string): "hardware" | "software" {
+  return identity === softwareIdentity ? "software" : "hardware";
+}
+
+/**
+ * What sysfs says of the watchdog at `path`, which is not opened. The attribute `status` is never
+ * read: reading it clears a bit of it.
+ */
+export function readFacts(path: string, roots: Roots): Omit<WatchdogFacts, "holder"> {
+  const folder = join(roots.sys, "class", "watchdog", kernelName(path));
+  const identity = printable(readText(join(folder, "identity")) ?? "");
+  const state = readText(join(folder, "state"));
+  const nowayout = readNumber(join(folder, "nowayout"));
+  return {
+    path,
+    identity,
+    kind: kindOf(identity),
+    options: readNumber(join(folder, "options")),
+    state: state === "active" || state === "inactive" ? state : "unknown",
+    minMs: readLimitMs(join(folder, "min_timeout")),
+    maxMs: readLimitMs(join(folder, "max_timeout")),
+    timeoutMs: readSecondsMs(join(folder, "timeout")),
+    timeLeftMs: readSecondsMs(join(folder, "timeleft")),
+    bootStatus: readNumber(join(folder, "bootstatus")),
+    nowayout: nowayout === null ? null : nowayout !== 0,
+    openTimeoutS: readNumber(join(roots.sys, "module", "watchdog", "parameters", "open_timeout")),
+  };
+}
+
+/**
+ * Paths of all watchdogs, hardware before software, then by number. Drivers outside the kernel's
+ * watchdog core have no sysfs entry and are found by their node.
+ */
+export function findPaths(roots: Roots): string[] {
+  const listed = [...listFolder(join(roots.sys, "class", "watchdog")), ...listFolder(roots.dev)];
+  const names = [...new Set(listed.filter((name) => /^watchdog\d+$/.test(name)))];
+  if (names.length === 0 && listed.includes("watchdog")) names.push("watchdog");
+  const order = (name: string): number => {
+    const software = readFacts(join(roots.dev, name), roots).kind === "software";
+    return Number(name.slice("watchdog".length)) + (software ? 1_000_000 : 0);
+  };
+  return names.sort((one, other) => order(one) - order(other)).map((name) => join(roots.dev, name));
+}

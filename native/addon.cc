@@ -1,0 +1,15 @@
+// Registers the classes, nothing else.
+#include <napi.h>
+
+#include "pty.h"
+#include "runtime.h"
+#include "watchdog.h"
+
+static Napi::Object Register(Napi::Env env, Napi::Object exports) {
+  kennel::Watchdog::Register(env, exports);
+  kennel::RuntimeService::Register(env, exports);
+  kennel::Pty::Register(env, exports);
+  return exports;
+}
+
+NODE_API_MODULE(kennel, Register)

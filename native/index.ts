@@ -1,0 +1,148 @@
+/**
+ * The one typed door to the native addon. Loading is lazy: a card without a working addon must be
+ * able to say so. Errors are shaped like Node's (`code`, `errno`, `syscall`, `path`); wrong
+ * arguments are RangeErrors with code `ERR_OUT_OF_RANGE` or `ERR_INVALID_ARG_TYPE`.
+ */
+import { loadNative } from "./load.ts";
+
+/** What native calls throw when the system refuses. */
+export interface SystemError extends Error {
+  readonly code: string;
+  /** Negative, as Node has it. */
+  readonly errno: number;
+  readonly syscall: string;
+  readonly path?: string;
+}
+
+/**
+ * An open watchdog: the calls of include/uapi/linux/watchdog.h, without policy. Timeouts are whole
+ * seconds. After `close` every call fails `EBADF`; closing again does nothing.
+ */
+export interface NativeWatchdog {
+  /** -1 once closed. */
+  readonly fd: number;
+  getSupport(): { options: number; firmwareVersion: number; identity: string };
+  /** WDIOF_* bits; reading clears the keep-alive bit. */
+  getStatus(): number;
+  getBootStatus(): number;
+  /** Degrees Fahrenheit, where a driver still has it; most answer `ENOTTY`. */
+  getTemp(): number;
+  /** WDIOS_* bits: 1 stops the device, 2 starts it. */
+  setOptions(options: number): void;
+  keepAlive(): void;
+  /** Returns what the driver wrote back; `EINVAL` when out of range. Refreshes as well. */
+  setTimeout(seconds: number): number;
+  getTimeout(): number;
+  /** Seconds before the timeout, 0 = off. Returns the value read back. */
+  setPretimeout(seconds: number): number;
+  getPretimeout(): number;
+  getTimeLeft(): number;
+  /** Refreshes by writing one byte, 0 unless given; refuses 'V'. */
+  write(byte?: number): void;
+  /** Writes 'V' and closes: the driver may stop the countdown. */
+  magicClose(): void;
+  /** Closes without 'V': the countdown goes on, given WDIOF_MAGICCLOSE. */
+  close(): void;
+}
+
+export interface RuntimeOptions {
+  /** Duplicated: the service works on a descriptor of its own. */
+  readonly fd: number;
+  /** `pipe`: a refresh writes its CLOCK_MONOTONIC time, 8 little-endian bytes of nanoseconds. */
+  readonly kind: "watchdog" | "pipe";
+  /** T1, at least 1. */
+  readonly hardwareMs: number;
+  /** T2, at least T1. */
+  readonly promiseMs: number;
+  /** At most T1 / 2. */
+  readonly minGapMs: number;
+}
+
+export interface RuntimeStats {
+  readonly refreshes: number;
+  readonly failures: number;
+  /** How often the thread woke; idle it is at most twice in T1 / 2. */
+  readonly wakeups: number;
+  /** Lateness of a refresh against the time it was due. */
+  readonly lateMinNs: number;
+  readonly lateMaxNs: number;
+  readonly lockedBytes: number;
+  /** CLOCK_MONOTONIC. */
+  readonly lastRefreshNs: bigint;
+  readonly deadlineNs: bigint;
+  /** The last error of the device as text, or "". */
+  readonly lastError: string;
+  /** `SCHED_FIFO`, or `SCHED_OTHER` and why. */
+  readonly scheduling: string;
+  /** Why memory could not be locked, or "". */
+  readonly lockError: string;
+  readonly running: boolean;
+}
+
+/** The refresh thread; native/refresher.h has the rule by which it places refreshes. */
+export interface NativeRuntimeService {
+  /** The promised deadline becomes now + T2. Lock-free; does nothing once stopped. */
+  checkIn(): void;
+  stats(): RuntimeStats;
+  /** Lateness in nanoseconds of the last refreshes, at most 4096, oldest first. */
+  samples(): Float64Array;
+  /** Ends the thread; false when a stuck driver kept it for more than a second. */
+  stop(): boolean;
+}
+
+/** What a listener of a Pty is told. `lost` is the last word: the master failed. */
+export type PtyNews = "readable" | "writable" | "lost";
+
+/** A pseudo terminal in raw mode; its slave is held open, so that nobody there means silence. */
+export interface NativePty {
+  /** -1 once closed. */
+  readonly masterFd: number;
+  /** What the other side opens: /dev/pts/N. */
+  readonly path: string;
+  /** Returns how many bytes the line took, 0 when it is full; never blocks. */
+  write(bytes: Uint8Array): number;
+  /** Up to `max` bytes (1 to 65536) that have arrived, or null when there are none. */
+  read(max: number): Buffer | null;
+  /**
+   * Sets the listener. `readable` repeats until `read` has returned null; `writable` comes once
+   * after a `write` that took less than it was given. Keeps the process alive unless `unref`.
+   */
+  onReady(listen: (news: PtyNews) => void): void;
+  ref(): void;
+  unref(): void;
+  /** Cuts off everybody who has the slave open, as unplugging does. Needs CAP_SYS_ADMIN. */
+  hangUp(): void;
+  close(): void;
+}
+
+export interface Native {
+  /** Opens, and thereby arms, the device at `path`. */
+  readonly Watchdog: new (
+    path: string,
+  ) => NativeWatchdog;
+  /** Starts the thread. Main thread only: in a worker it throws `ERR_MAIN_THREAD_ONLY`. */
+  readonly RuntimeService: {
+    new (options: RuntimeOptions): NativeRuntimeService;
+    /** The placement rule itself, for tests; null = no further refresh for this promise. */
+    nextRefreshNs(
+      last: bigint,
+      checkIn: bigint,
+      deadline: bigint,
+      hardware: bigint,
+      minGap: bigint,
+    ): bigint | null;
+  };
+  readonly Pty: new () => NativePty;
+  /** CLOCK_MONOTONIC in nanoseconds. */
+  monotonicNs(): bigint;
+  /** Bars others from opening the terminal `fd` (TIOCEXCL); root can still open it. */
+  exclusive(fd: number): void;
+}
+
+let loaded: Native | undefined;
+
+/** The addon. Throws a Failure `native.missing` when it cannot be loaded. */
+export function native(): Native {
+  loaded ??= loadNative("kennel") as Native;
+  return loaded;
+}
