@@ -41,6 +41,8 @@ export type RcName = keyof typeof rcs;
 
 export const policy = {
   "usage.invalid": { exit: "usage", rc: "invalid" },
+  "console.interrupted": { exit: "interrupted", rc: "unknown" },
+  "console.defect": { exit: "verdict", rc: "unknown" },
   "config.invalid": { exit: "usage", rc: "invalid" },
   "port.missing": { exit: "not_found", rc: "no_entry" },
   "port.busy": { exit: "busy", rc: "busy" },

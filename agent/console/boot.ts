@@ -1,0 +1,54 @@
+/** `kennel boot timeline|history`: how this boot went, and how the last ones ended. */
+import type { ResponseOf } from "../wire/commands.ts";
+import type { Context, Outcome } from "./context.ts";
+import { harmless, type Paint, span, table } from "./show.ts";
+import { causeText } from "./status.ts";
+
+export type Timeline = ResponseOf<"boot.timeline">;
+export type History = ResponseOf<"boot.history">;
+
+export async function timeline({ link, paint }: Context): Promise<Outcome> {
+  const data = await link.request("boot.timeline", {});
+  return { data, text: showTimeline(harmless(data), paint) };
+}
+
+export async function history({ link, paint }: Context): Promise<Outcome> {
+  const data = await link.request("boot.history", {});
+  return { data, text: showHistory(harmless(data), paint) };
+}
+
+export function showTimeline({ boot, slot, stages }: Timeline, paint: Paint): string {
+  const head = ["stage", "start", "took", "budget", "margin", "refreshed by", "steps"];
+  const rows = stages.map((stage) => [
+    stage.stage,
+    span(stage.start_ms),
+    stage.end_ms === undefined ? "running" : span(stage.end_ms - stage.start_ms),
+    stage.budget_ms === 0 ? "none" : span(stage.budget_ms),
+    margin(stage.margin_ms, stage.budget_ms, paint),
+    stage.refreshed_by,
+    stage.steps.map((step) => step.name).join(" "),
+  ]);
+  return `boot ${boot}, slot ${slot}\n\n${table(paint, head, rows)}`;
+}
+
+/** What a stage left of its budget; under a quarter of it is close. */
+export function margin(marginMs: number | undefined, budgetMs: number, paint: Paint): string {
+  if (marginMs === undefined) return "";
+  if (marginMs < 0) return paint.bad(span(marginMs));
+  return marginMs < budgetMs / 4 ? paint.warn(span(marginMs)) : paint.good(span(marginMs));
+}
+
+export function showHistory({ boots }: History, paint: Paint): string {
+  if (boots.length === 0) return "no boot before this one is remembered";
+  const head = ["boot", "slot", "ended in", "after", "cause", "culprit", ""];
+  const rows = boots.map((entry) => [
+    entry.boot,
+    entry.slot,
+    entry.step === "" ? entry.stage : `${entry.stage} / ${entry.step}`,
+    span(entry.uptime_ms),
+    causeText(entry.cause, paint),
+    entry.culprit,
+    entry.confirmed ? "" : paint.warn("unconfirmed"),
+  ]);
+  return table(paint, head, rows);
+}

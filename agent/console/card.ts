@@ -1,0 +1,102 @@
+/**
+ * `kennel card`: a simulated card that consoles attach to as to a real one. It has two serial
+ * lines, each a pseudo terminal; its time keeps pace with ours.
+ */
+import { World } from "../sim/world.ts";
+import type { Outcome } from "./context.ts";
+import { type Cable, plug } from "./ptyport.ts";
+import type { Terminal } from "./terminal.ts";
+
+export interface CardOptions {
+  readonly seed: number;
+  /** Seconds on the card per second here; null: 1, or for a day as many as make it short. */
+  readonly pace: number | null;
+  /** Play one day in the life: crashes, a hang, resets. */
+  readonly day: boolean;
+  /** Ends by itself after this many milliseconds of ours; Infinity: when stopped. */
+  readonly forMs: number;
+  readonly stop: AbortSignal;
+  readonly terminal: Terminal;
+  readonly json: boolean;
+}
+
+/** What a console reads from the first line of `kennel card --json`. */
+export interface CardAnnouncement {
+  readonly port: string;
+  readonly ports: readonly string[];
+  readonly seed: number;
+  readonly pace: number;
+}
+
+/** Between two steps of the card's time. */
+const stepEveryMs = 20;
+/** The day is to be over in this time of ours; a demonstration of 30 s needs the rest. */
+const dayMs = 22_000;
+/** The card's time moves at most this far before the lines get their turn. */
+const sliceMs = 100;
+/** A machine that was asleep does not make the card live through the night in one go. */
+const catchUpMaxMs = 2000;
+
+export async function card(options: CardOptions): Promise<Outcome> {
+  const { seed, stop, terminal, json } = options;
+  const world = new World({ seed });
+  const lengthMs = options.day ? world.playDay() : 0;
+  const pace = options.pace ?? (options.day ? Math.max(lengthMs / dayMs, 1) : 1);
+  const cables = world.lines.map(plug);
+  const ports = cables.map((cable) => cable.path);
+  const data: CardAnnouncement = { port: ports[0] ?? "", ports, seed, pace };
+  await terminal.out(`${json ? announceJson(data) : announce(data)}\n`);
+  world.power(true);
+  try {
+    await live(world, pace, options.forMs, stop);
+  } finally {
+    for (const cable of cables) cable.close();
+  }
+  return { data, text: ended(cables), printed: json };
+}
+
+function announce({ ports, seed, pace }: CardAnnouncement): string {
+  const lines = ports.map((port) => `card: ${port}`);
+  const speed = pace === 1 ? "" : `, ${pace.toFixed(1)} times as fast as we live`;
+  return [...lines, `simulated from seed ${seed}${speed}; ends with Ctrl-C`].join("\n");
+}
+
+function announceJson(data: CardAnnouncement): string {
+  return JSON.stringify({ ok: true, command: "card", data });
+}
+
+function ended(cables: readonly Cable[]): string {
+  const dropped = cables.reduce((sum, cable) => sum + cable.droppedBytes, 0);
+  return dropped === 0 ? "card off" : `card off; ${dropped} bytes were dropped that nobody read`;
+}
+
+/** Moves the card's time on with ours, in slices between which bytes come and go. */
+function live(world: World, pace: number, forMs: number, stop: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const startMs = performance.now();
+    let lastMs = startMs;
+    let owedMs = 0;
+    let timer: NodeJS.Timeout | undefined;
+    const end = (): void => {
+      clearTimeout(timer);
+      resolve();
+    };
+    const turn = (): void => {
+      if (stop.aborted) return;
+      try {
+        const nowMs = performance.now();
+        owedMs += Math.min(nowMs - lastMs, catchUpMaxMs) * pace;
+        lastMs = nowMs;
+        const stepMs = Math.min(owedMs, sliceMs);
+        world.advance(stepMs);
+        owedMs -= stepMs;
+        if (nowMs - startMs >= forMs) return end();
+        timer = setTimeout(turn, owedMs > 0 ? 0 : stepEveryMs);
+      } catch (error) {
+        reject(error);
+      }
+    };
+    stop.addEventListener("abort", end, { once: true });
+    turn();
+  });
+}

@@ -1,0 +1,224 @@
+/**
+ * Follows a card's reports for as long as wanted: across lost pushes, resets of the card and a
+ * line that comes and goes. Every report is delivered once, and acknowledged after delivery.
+ */
+import { Failure } from "../errors.ts";
+import type { Clock } from "../io/clock.ts";
+import type { Report } from "../wire/commands.ts";
+import { Inbox, type Position } from "./inbox.ts";
+import type { Session } from "./session.ts";
+
+export interface FollowOptions {
+  readonly since: Position | null;
+  /** Leave the reports on the card. */
+  readonly keep: boolean;
+  readonly clock: Clock;
+  /** On that clock; Infinity: until stopped. */
+  readonly endMs: number;
+  readonly stop: AbortSignal;
+  /** Opens the line again after a loss; null where there is nothing to come back to. */
+  readonly reopen: (() => Promise<Session>) | null;
+  /** Shows reports; they are acknowledged when it has resolved. */
+  readonly deliver: (reports: readonly Report[]) => Promise<void>;
+  /** Tells what goes on with the line, one sentence at a time. */
+  readonly note: (text: string) => void;
+}
+
+/** A subscription ends by itself after this, should the console die. */
+const subscribedMs = 30_000;
+/** How often it is renewed; the answer also shows pushes that were lost, and a new boot. */
+const renewEveryMs = 2000;
+/** Waits after a failed exchange and between attempts to reopen the line. */
+const retryMs = 500;
+/** Requests here are small; a card that is alive answers well within this. */
+const answerMs = 1500;
+/** Pushed reports not yet delivered; more than these are read from the card instead. */
+const arrivedMax = 256;
+/** Packets read in one go, a bound on a card that always has more. */
+const readsMax = 1000;
+/** After a stop, the exchange in progress gets this long to end by itself. */
+const graceMs = 500;
+/** How long the last taking in may last, once it is over. */
+const finishMs = 5000;
+
+export class Follower {
+  readonly inbox: Inbox;
+  private session: Session | null;
+  private readonly options: FollowOptions;
+  private readonly arrived: Report[] = [];
+  private readonly unacknowledged = new Map<string, number>();
+  private boot: string | null = null;
+  private renewAtMs = 0;
+  private behind = true;
+  private silent = false;
+  private wake: () => void = () => {};
+
+  constructor(session: Session, options: FollowOptions) {
+    this.session = session;
+    this.options = options;
+    this.inbox = new Inbox(options.since);
+    this.listen(session);
+  }
+
+  /** The present line, for other requests; null while it is lost. */
+  get current(): Session | null {
+    return this.session;
+  }
+
+  /** Runs until the end, a stop, or the loss of a line that cannot come back (port.lost). */
+  async run(): Promise<void> {
+    const { stop } = this.options;
+    const onStop = (): void => {
+      this.wake();
+      setTimeout(() => this.session?.link.close(), graceMs).unref();
+    };
+    stop.addEventListener("abort", onStop, { once: true });
+    while (!this.isOver) {
+      try {
+        await this.round();
+      } catch (error) {
+        await this.stumble(error);
+      }
+    }
+    stop.removeEventListener("abort", onStop);
+    await this.finish();
+  }
+
+  private get isOver(): boolean {
+    return this.options.stop.aborted || this.nowMs >= this.options.endMs;
+  }
+
+  private get nowMs(): number {
+    return this.options.clock.now();
+  }
+
+  private async round(): Promise<void> {
+    const session = this.session ?? (await this.reconnect());
+    if (session === null) return;
+    if (this.nowMs >= this.renewAtMs) await this.renew(session);
+    if (this.behind) await this.read(session, this.options.endMs);
+    await this.deliver();
+    await this.acknowledge(session);
+    if (this.arrived.length === 0 && !this.behind) await this.sleep(this.renewAtMs);
+  }
+
+  private async renew({ link }: Session): Promise<void> {
+    const answer = await link.request("report.subscribe", { for_ms: subscribedMs }, answerMs);
+    this.renewAtMs = this.nowMs + renewEveryMs;
+    if (this.silent) this.options.note(`the card answers again, boot ${answer.boot}`);
+    else if (this.boot !== null && this.boot !== answer.boot) {
+      this.options.note(`the card has restarted: boot ${answer.boot}, was ${this.boot}`);
+    }
+    this.silent = false;
+    this.boot = answer.boot;
+    const latest = { boot: answer.boot, seq: answer.last_seq };
+    this.behind ||= answer.last_seq > 0 && !this.inbox.isKnown(latest);
+  }
+
+  /** Reads everything after the last report taken, until `endMs` at the latest. */
+  private async read({ link }: Session, endMs: number): Promise<void> {
+    this.behind = false;
+    for (let reads = 0; reads < readsMax; reads++) {
+      const { position } = this.inbox;
+      const body = position === null ? {} : { boot: position.boot, since: position.seq };
+      const { reports, more } = await link.request("report.read", body, answerMs);
+      for (const report of reports) if (this.inbox.take(report)) this.arrived.push(report);
+      await this.deliver();
+      if (!more || reports.length === 0 || this.nowMs >= endMs) return;
+    }
+  }
+
+  private async deliver(): Promise<void> {
+    const batch = this.arrived.splice(0);
+    if (batch.length === 0) return;
+    await this.options.deliver(batch);
+    for (const { boot, seq } of batch) this.unacknowledged.set(boot, seq);
+  }
+
+  private async acknowledge({ link }: Session): Promise<void> {
+    if (this.options.keep) return;
+    for (const [boot, seq] of [...this.unacknowledged]) {
+      await link.request("report.acknowledge", { boot, seq }, answerMs);
+      if (this.unacknowledged.get(boot) === seq) this.unacknowledged.delete(boot);
+    }
+  }
+
+  private listen(session: Session): void {
+    session.link.onReport((report) => {
+      if (this.inbox.isNext(report) && this.arrived.length < arrivedMax) {
+        this.inbox.take(report);
+        this.arrived.push(report);
+      } else if (!this.inbox.isKnown(report)) {
+        this.behind = true;
+      }
+      this.wake();
+    });
+    session.link.onLost(() => {
+      this.renewAtMs = 0;
+      this.wake();
+    });
+  }
+
+  /** A card that does not answer may be booting; a lost line may come back. */
+  private async stumble(error: unknown): Promise<void> {
+    if (!(error instanceof Failure)) throw error;
+    if (this.isOver) return;
+    this.renewAtMs = 0;
+    this.behind = true;
+    if (error.code === "port.lost") {
+      if (this.options.reopen === null) throw error;
+      this.session?.close();
+      this.session = null;
+      this.options.note(`${error.message} Waiting for it to come back.`);
+      return;
+    }
+    if (error.code !== "link.timeout" && error.code !== "link.garbled") throw error;
+    if (!this.silent) this.options.note(error.message);
+    this.silent = true;
+    await this.sleep(this.nowMs + retryMs);
+  }
+
+  /** One attempt; null when the line is not back yet. */
+  private async reconnect(): Promise<Session | null> {
+    const { reopen } = this.options;
+    if (reopen === null) throw new Failure("port.lost", "the line was lost.");
+    try {
+      const session = await reopen();
+      this.session = session;
+      this.listen(session);
+      this.options.note(`the line is back: ${session.link.port.name}`);
+      return session;
+    } catch (error) {
+      const isAway =
+        error instanceof Failure && (error.code === "port.missing" || error.code === "port.lost");
+      if (!isAway) throw error;
+      await this.sleep(this.nowMs + retryMs);
+      return null;
+    }
+  }
+
+  /** Until `deadlineMs`, a report, a stop or the loss of the line, whatever is first. */
+  private sleep(deadlineMs: number): Promise<void> {
+    if (this.options.stop.aborted) return Promise.resolve();
+    return new Promise((resolve) => {
+      const cancel = this.options.clock.at(Math.min(deadlineMs, this.options.endMs), resolve);
+      this.wake = () => {
+        cancel();
+        resolve();
+      };
+    });
+  }
+
+  /** Takes in what is there, and says goodbye; a card that does not answer now is let go. */
+  private async finish(): Promise<void> {
+    const { session } = this;
+    if (session === null) return;
+    try {
+      await this.read(session, this.nowMs + finishMs);
+      await this.acknowledge(session);
+      await session.link.request("report.unsubscribe", {}, answerMs);
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+    }
+  }
+}

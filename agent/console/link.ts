@@ -1,0 +1,268 @@
+/**
+ * Requests and answers over a port: SMP version 2, one request on the line at a time. Reads are
+ * asked again within their deadline; a write is sent once, since its first copy may have been
+ * obeyed. Every answer is checked against the contract before anybody sees it.
+ */
+import { Failure, type RcName, rcs } from "../errors.ts";
+import type { Clock } from "../io/clock.ts";
+import type { Port } from "../io/port.ts";
+import {
+  type CommandName,
+  commands,
+  type Report,
+  type RequestOf,
+  type ResponseOf,
+  reportPush,
+} from "../wire/commands.ts";
+import { Deframer, enframe } from "../wire/frame.ts";
+import { check } from "../wire/shape.ts";
+import { encodeMessage, type Message, parseMessage } from "../wire/smp.ts";
+import { type Evidence, noEvidence, seeText, unanswered } from "./evidence.ts";
+import { harmlessText } from "./show.ts";
+
+/** How often a read is asked before its deadline. */
+export const readAttempts = 3;
+/** Requests waiting for their turn; a caller that wants more has lost its measure. */
+export const waitingMax = 32;
+
+export interface LinkOptions {
+  /** How long one request may take, all its attempts together. */
+  readonly timeoutMs: number;
+  /** 0 to 255; begins elsewhere in every process, so that answers to the last one do not fit. */
+  readonly firstSequence: number;
+  /** What the port can add to a timeout, such as who else reads it. */
+  readonly note?: () => string;
+}
+
+interface Call {
+  readonly name: CommandName;
+  readonly body: Record<string, unknown>;
+  readonly timeoutMs: number;
+  /** Sequence numbers of its copies: an answer to any of them will do. */
+  readonly sequences: number[];
+  readonly seen: Evidence;
+  readonly settle: (answer: Record<string, unknown> | Failure) => void;
+  cancel: () => void;
+}
+
+export class Link {
+  readonly port: Port;
+  /** The last line of text on the port that was no frame, such as a kernel message. */
+  lastText = "";
+  private readonly clock: Clock;
+  private readonly options: LinkOptions;
+  private readonly deframer = new Deframer();
+  private readonly waiting: Call[] = [];
+  private call: Call | null = null;
+  private sequence: number;
+  private lost: Failure | null = null;
+  private tellReport: (report: Report) => void = () => {};
+  private tellLost: (failure: Failure) => void = () => {};
+
+  constructor(port: Port, clock: Clock, options: LinkOptions) {
+    this.port = port;
+    this.clock = clock;
+    this.options = options;
+    this.sequence = options.firstSequence & 0xff;
+    port.onData((bytes) => this.receive(bytes));
+    port.onClose((cause) => this.lose(cause));
+  }
+
+  /** Sets the one listener for pushed reports; they come only after `report.subscribe`. */
+  onReport(listen: (report: Report) => void): void {
+    this.tellReport = listen;
+  }
+
+  /** Sets the one listener for the loss of the port. Called once. */
+  onLost(listen: (failure: Failure) => void): void {
+    this.tellLost = listen;
+    if (this.lost !== null) listen(this.lost);
+  }
+
+  /**
+   * Sends a request when its turn comes and resolves with the checked answer. Rejects with a
+   * Failure: link.timeout, link.garbled, link.refused (the card said no), wire.malformed (the
+   * answer breaks the contract), port.lost, queue.full.
+   */
+  request<N extends CommandName>(
+    name: N,
+    body: RequestOf<N>,
+    timeoutMs: number = this.options.timeoutMs,
+  ): Promise<ResponseOf<N>> {
+    return new Promise((resolve, reject) => {
+      const settle = (answer: Record<string, unknown> | Failure): void => {
+        try {
+          if (answer instanceof Failure) throw answer;
+          resolve(checked(name, answer) as ResponseOf<N>);
+        } catch (error) {
+          reject(error);
+        }
+      };
+      if (this.lost !== null) return settle(this.lost);
+      if (this.waiting.length >= waitingMax) {
+        const message = `${waitingMax} requests already wait for ${this.port.name}`;
+        return settle(new Failure("queue.full", message));
+      }
+      const seen = noEvidence();
+      this.waiting.push({ name, body, timeoutMs, sequences: [], seen, settle, cancel: () => {} });
+      this.next();
+    });
+  }
+
+  /** Ends the port; what is still asked fails with port.lost. */
+  close(): void {
+    this.lose("closed by the console");
+    this.port.close();
+  }
+
+  private next(): void {
+    if (this.call !== null) return;
+    this.call = this.waiting.shift() ?? null;
+    if (this.call !== null) this.send(this.call);
+  }
+
+  private send(call: Call): void {
+    const { group, id, op } = commands[call.name];
+    const sequence = this.sequence;
+    this.sequence = (sequence + 1) & 0xff;
+    call.sequences.push(sequence);
+    const header = { op: op === "read" ? "read" : "write", version: 2, group, sequence, id } as const;
+    const frame = enframe(encodeMessage(header, call.body));
+    if (!this.port.write(frame)) return this.finish(call, this.stuck(call));
+    const attempts = op === "write" ? 1 : readAttempts;
+    const dueMs = this.clock.now() + call.timeoutMs / attempts;
+    call.cancel = this.clock.at(dueMs, () => {
+      if (call.sequences.length < attempts) this.send(call);
+      else this.finish(call, this.giveUp(call));
+    });
+  }
+
+  private finish(call: Call, answer: Record<string, unknown> | Failure): void {
+    if (this.call !== call) return;
+    call.cancel();
+    this.call = null;
+    call.settle(answer);
+    this.next();
+  }
+
+  private receive(bytes: Uint8Array): void {
+    const seen = this.call?.seen ?? noEvidence();
+    seen.bytes += bytes.length;
+    for (const framed of this.deframer.push(bytes)) {
+      switch (framed.kind) {
+        case "message":
+          this.take(framed.smp, seen);
+          break;
+        case "text":
+          this.lastText = framed.text;
+          seeText(seen, framed.text);
+          break;
+        case "bad":
+          seen.bad += 1;
+          seen.badProblem = framed.problem;
+          break;
+      }
+    }
+  }
+
+  private take(smp: Uint8Array, seen: Evidence): void {
+    try {
+      this.accept(parseMessage(smp), seen);
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      seen.bad += 1;
+      seen.badProblem = error.message;
+    }
+  }
+
+  private accept(message: Message, seen: Evidence): void {
+    const { op, group, id, sequence, body } = message;
+    const isPush = op === "read_response" && group === reportPush.group && id === reportPush.id;
+    if (isPush) return this.tellReport(check(reportPush.body, body, "pushed report"));
+    const { call } = this;
+    const command = call === null ? null : commands[call.name];
+    const fits =
+      command !== null &&
+      group === command.group &&
+      id === command.id &&
+      op === (command.op === "read" ? "read_response" : "write_response");
+    if (call !== null && fits && call.sequences.includes(sequence)) this.finish(call, body);
+    else seen.others += 1;
+  }
+
+  private giveUp(call: Call): Failure {
+    const seen = { ...call.seen, partialBytes: this.deframer.partialBytes };
+    const request = {
+      port: this.port.name,
+      request: call.name,
+      waitedMs: call.timeoutMs,
+      attempts: call.sequences.length,
+      acts: commands[call.name].op === "write",
+      note: this.options.note?.() ?? "",
+    };
+    return unanswered(request, seen);
+  }
+
+  private stuck(call: Call): Failure {
+    const { name, waitingBytes } = this.port;
+    return new Failure(
+      "link.timeout",
+      `${call.name} was not sent: ${name} takes no more bytes (${waitingBytes} are waiting). ` +
+        "The other end does not read: check flow control and the card.",
+      { details: { port: name, request: call.name, waiting_bytes: waitingBytes } },
+    );
+  }
+
+  private lose(cause: string): void {
+    if (this.lost !== null) return;
+    const { name } = this.port;
+    const lost = new Failure("port.lost", `the line ${name} was lost: ${cause}.`, {
+      details: { port: name, cause },
+    });
+    this.lost = lost;
+    const calls = this.call === null ? this.waiting : [this.call, ...this.waiting];
+    this.waiting.length = 0;
+    this.call = null;
+    for (const call of calls) {
+      call.cancel();
+      call.settle(lost);
+    }
+    this.tellLost(lost);
+  }
+}
+
+/** An answer in the contract's shape, or the Failure that it amounts to. */
+function checked(name: CommandName, answer: Record<string, unknown>): unknown {
+  const { rc, err, ...rest } = answer;
+  if (typeof err === "object" && err !== null) throw refusal(name, err, answer.rsn);
+  if (rc !== undefined && rc !== 0) throw refusal(name, { rc }, answer.rsn);
+  // Some servers add `rc: 0` to every success.
+  return check(commands[name].response, rc === 0 ? rest : answer, `the answer to ${name}`);
+}
+
+function refusal(name: CommandName, error: object, rsn: unknown): Failure {
+  const { rc, group } = error as { rc?: unknown; group?: unknown };
+  const names = Object.entries(rcs) as [RcName, number][];
+  const rcName = names.find(([, value]) => value === rc)?.[0] ?? "unknown";
+  const reason = typeof rsn === "string" && rsn !== "" ? harmlessText(rsn) : meaning(rcName);
+  return new Failure("link.refused", `the card refused ${name}: ${reason} (rc ${rc}).`, {
+    details: { request: name, rc, rc_name: rcName, ...(group === undefined ? {} : { group }) },
+  });
+}
+
+/** For cards that give no reason. */
+function meaning(rc: RcName): string {
+  const words: Partial<Record<RcName, string>> = {
+    no_memory: "it is out of memory",
+    invalid: "a value is out of its range",
+    no_entry: "there is no such thing on it",
+    bad_state: "not possible in its present state",
+    too_large: "the request or the answer is too large",
+    unsupported: "it does not know this command",
+    busy: "it is busy",
+    denied: "it is not allowed",
+    too_old: "it speaks an older protocol",
+    too_new: "it speaks a newer protocol",
+  };
+  return words[rc] ?? rc.replaceAll("_", " ");
+}

@@ -1,0 +1,66 @@
+/**
+ * The console as one function: command line in, exit status out. With `--json` exactly one object
+ * goes to stdout, errors included; without it, errors go to stderr as one sentence or a few.
+ */
+import { CommanderError } from "commander";
+import { exitCodes, Failure } from "../errors.ts";
+import { Run, type Setting } from "./run.ts";
+import { plant } from "./tree.ts";
+
+/** `argv` without the interpreter and the script. Never throws; returns the exit status. */
+export async function runConsole(argv: readonly string[], setting: Setting): Promise<number> {
+  const isJson = asksForJson(argv);
+  const run = new Run(setting, isJson);
+  const heard: string[] = [];
+  const program = plant(run, (text) => heard.push(text));
+  try {
+    await program.parseAsync([...argv], { from: "user" });
+    return run.exit;
+  } catch (error) {
+    if (isClosedPipe(error)) return exitCodes.ok;
+    return await report(run, error, heard.join("")).catch(() => exitCodes.ok);
+  }
+}
+
+/** Also for command lines that cannot be parsed. */
+function asksForJson(argv: readonly string[]): boolean {
+  const end = argv.indexOf("--");
+  return argv.slice(0, end < 0 ? argv.length : end).includes("--json");
+}
+
+async function report(run: Run, error: unknown, heard: string): Promise<number> {
+  const isHelp = error instanceof CommanderError && error.exitCode === 0;
+  if (isHelp) {
+    run.command = "help";
+    const text = heard.trimEnd();
+    await run.print({ data: { text }, text });
+    return exitCodes.ok;
+  }
+  const failure = named(error, heard);
+  const { code, exit, message, details } = failure;
+  if (run.isJson) {
+    const body = { ok: false, command: run.command, error: { code, exit, message, details } };
+    await run.setting.terminal.out(`${JSON.stringify(body)}\n`);
+  } else {
+    run.setting.terminal.err(`kennel: ${message}\n`);
+  }
+  return exit;
+}
+
+/** Everything that can go wrong, as a Failure; what has no name is a defect of the console. */
+function named(error: unknown, heard: string): Failure {
+  if (error instanceof Failure) return error;
+  if (error instanceof CommanderError) {
+    const isHelp = error.code === "commander.help";
+    const sentence = isHelp ? "no command given" : error.message.replace(/^error: /, "");
+    const text = sentence.endsWith(".") ? sentence : `${sentence}.`;
+    const advice = isHelp && heard !== "" ? `\n\n${heard.trimEnd()}` : " See kennel --help.";
+    return new Failure("usage.invalid", `${text}${advice}`);
+  }
+  const what = error instanceof Error ? error.message : String(error);
+  return new Failure("console.defect", `a defect of the console itself: ${what}. Please report it.`);
+}
+
+function isClosedPipe(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "EPIPE";
+}

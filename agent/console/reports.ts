@@ -1,0 +1,135 @@
+/** `kennel reports`: what the card has to tell, shown, and then acknowledged. */
+import { Failure } from "../errors.ts";
+import type { Report } from "../wire/commands.ts";
+import type { Context, Outcome } from "./context.ts";
+import { Follower } from "./follow.ts";
+import { Inbox, type Position, showGap } from "./inbox.ts";
+import type { Session } from "./session.ts";
+import { count, harmless, type Paint, span, table } from "./show.ts";
+import type { Terminal } from "./terminal.ts";
+
+export interface ReportsOptions {
+  /** Only what came after this; null: everything the card still keeps. */
+  readonly since: Position | null;
+  readonly keep: boolean;
+}
+
+/** Packets read in one go: a card keeps some hundred reports, a packet holds several. */
+const readsMax = 1000;
+/** Reports kept for `--follow --json`, which prints them when it ends. */
+const followedMax = 10_000;
+
+/** `7`: after report 7 of the present boot; `BOOT:7`: of that boot. Failure `usage.invalid`. */
+export function parseSince(text: string, boot: string): Position {
+  const colon = text.lastIndexOf(":");
+  const digits = text.slice(colon + 1);
+  if (!/^\d{1,15}$/.test(digits) || colon === 0) {
+    throw new Failure("usage.invalid", `--since ${text}: give SEQ or BOOT:SEQ, such as 41.`);
+  }
+  return { boot: colon < 0 ? boot : text.slice(0, colon), seq: Number(digits) };
+}
+
+export async function reports({ link, paint }: Context, options: ReportsOptions): Promise<Outcome> {
+  const inbox = new Inbox(options.since);
+  const found: Report[] = [];
+  for (let reads = 0; reads < readsMax; reads++) {
+    const { position } = inbox;
+    const body = position === null ? {} : { boot: position.boot, since: position.seq };
+    const answer = await link.request("report.read", body);
+    for (const report of answer.reports) if (inbox.take(report)) found.push(report);
+    if (!answer.more || answer.reports.length === 0) break;
+  }
+  const acknowledge = async (): Promise<void> => {
+    for (const [boot, seq] of newest(found)) {
+      await link.request("report.acknowledge", { boot, seq });
+    }
+  };
+  return {
+    data: { reports: found, gaps: inbox.gaps, acknowledged: !options.keep && found.length > 0 },
+    text: showReports(harmless(found), inbox, options.keep, paint),
+    ...(options.keep ? {} : { afterwards: acknowledge }),
+  };
+}
+
+function newest(found: readonly Report[]): Map<string, number> {
+  return new Map(found.map(({ boot, seq }) => [boot, seq]));
+}
+
+export function showReports(
+  found: readonly Report[],
+  inbox: Inbox,
+  keep: boolean,
+  paint: Paint,
+): string {
+  if (found.length === 0) return "no new reports";
+  const rows = found.map((report) => cells(report, paint));
+  const lines = [table(paint, ["boot:seq", "at", "", "report", ""], rows)];
+  for (const gap of inbox.gaps) lines.push(paint.bad(showGap(harmless(gap))));
+  const fate = keep ? "kept on the card" : "acknowledged";
+  lines.push(paint.dim(`${count(found.length, "report")}, ${fate}`));
+  return lines.join("\n");
+}
+
+function cells(report: Report, paint: Paint): string[] {
+  const { boot, seq, at_ms, kind, data } = report;
+  const isSafety = report.class === "safety";
+  return [
+    `${boot}:${seq}`,
+    `+${span(at_ms)}`,
+    isSafety ? paint.warn("safety") : "state",
+    isSafety ? paint.bold(kind) : kind,
+    dataText(data),
+  ];
+}
+
+/** "stage=adopt budget_ms=30000" */
+export function dataText(data: Report["data"]): string {
+  return Object.entries(data)
+    .map(([key, value]) => `${key}=${typeof value === "string" ? value : JSON.stringify(value)}`)
+    .join(" ");
+}
+
+/** One report as one line, columns aligned as well as lines that stand alone can be. */
+export function reportLine(report: Report, paint: Paint): string {
+  const [id = "", at = "", , kind = "", data = ""] = cells(harmless(report), paint);
+  const worth = report.class === "safety" ? paint.warn("safety") : "state ";
+  return `${id.padEnd(22)}  ${at.padStart(13)}  ${worth}  ${kind.padEnd(20)}  ${data}`.trimEnd();
+}
+
+export interface FollowArguments extends ReportsOptions {
+  readonly session: Session;
+  readonly reopen: (() => Promise<Session>) | null;
+  /** Ends by itself after this; Infinity: when stopped. */
+  readonly forMs: number;
+  readonly stop: AbortSignal;
+  readonly terminal: Terminal;
+  readonly paint: Paint;
+  /** Print nothing before the end. */
+  readonly quiet: boolean;
+}
+
+export async function followReports(options: FollowArguments): Promise<Outcome> {
+  const { session, terminal, paint, quiet } = options;
+  const kept: Report[] = [];
+  const follower = new Follower(session, {
+    since: options.since,
+    keep: options.keep,
+    clock: session.clock,
+    endMs: session.clock.now() + options.forMs,
+    stop: options.stop,
+    reopen: options.reopen,
+    note: (text) => terminal.err(`kennel: ${text}\n`),
+    deliver: async (batch) => {
+      if (quiet) kept.push(...batch.slice(0, Math.max(followedMax - kept.length, 0)));
+      else await terminal.out(`${batch.map((report) => reportLine(report, paint)).join("\n")}\n`);
+    },
+  });
+  await follower.run();
+  follower.current?.close();
+  const { inbox } = follower;
+  const lines = inbox.gaps.map((gap) => paint.bad(showGap(harmless(gap))));
+  const boots = count(inbox.perBoot.size, "boot");
+  lines.push(paint.dim(`${count(inbox.received, "report")} of ${boots}`));
+  const data = { reports: kept, received: inbox.received, gaps: inbox.gaps };
+  return { data, text: lines.join("\n") };
+}

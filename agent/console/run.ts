@@ -1,0 +1,125 @@
+/** One run of the console: which card is meant, how it is reached, and how the outcome is said. */
+import { Failure } from "../errors.ts";
+import { listPorts } from "../io/serialfault.ts";
+import type { Context, Outcome } from "./context.ts";
+import { greet, open, type Session, type Target } from "./session.ts";
+import { type Paint, painter } from "./show.ts";
+import type { Terminal } from "./terminal.ts";
+
+export interface Setting {
+  readonly terminal: Terminal;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Aborted by SIGINT or SIGTERM. */
+  readonly stop: AbortSignal;
+  /** This program's file, for the demonstration, which starts it a second time. */
+  readonly script: string;
+  /** How a line is opened; tests give one with a scripted card at its end. */
+  readonly open?: (target: Target, timeoutMs: number) => Promise<Session>;
+}
+
+/** The options that every command takes. */
+export interface GlobalOptions {
+  readonly port?: string;
+  readonly baud: number;
+  readonly sim?: boolean;
+  readonly seed: number;
+  readonly json?: boolean;
+  readonly timeout: number;
+}
+
+/** Serial ports named when none was given. */
+const suggestedMax = 4;
+
+/** What the commands work with. */
+export class Run {
+  readonly setting: Setting;
+  readonly paint: Paint;
+  readonly isJson: boolean;
+  /** The command as it was understood, such as `wdt status`; "" before that. */
+  command = "";
+  /** Exit status of what was printed. */
+  exit = 0;
+
+  constructor(setting: Setting, isJson: boolean) {
+    this.setting = setting;
+    this.isJson = isJson;
+    this.paint = painter(setting.terminal.colours && !isJson);
+  }
+
+  /** Where `options` says the card is. Failure `usage.invalid` when they do not say. */
+  target(options: GlobalOptions): Target {
+    const { port, sim, seed, baud } = options;
+    if (sim === true && port !== undefined) {
+      throw new Failure("usage.invalid", "give --port or --sim, not both.");
+    }
+    if (sim === true) return { kind: "sim", seed };
+    const path = port ?? this.setting.env.KENNEL_PORT ?? "";
+    if (path !== "") return { kind: "port", path, baud };
+    const ports = listPorts().slice(0, suggestedMax);
+    const here = ports.length > 0 ? ` Ports here: ${ports.join(", ")}.` : "";
+    throw new Failure(
+      "usage.invalid",
+      `which card? Give --port PATH or set KENNEL_PORT; --sim takes a simulated one.${here}`,
+      { details: { ports } },
+    );
+  }
+
+  open(options: GlobalOptions): Promise<Session> {
+    const opener = this.setting.open ?? open;
+    return opener(this.target(options), options.timeout * 1000);
+  }
+
+  /** Does `act` on a card that has greeted, and prints what came of it. */
+  async onCard(
+    options: GlobalOptions,
+    act: (context: Context) => Promise<Outcome> | Outcome,
+  ): Promise<void> {
+    await this.onLine(options, async (session) => act(await this.context(session, false)));
+  }
+
+  /** Does `act` on whatever is at the other end of the line. A signal ends it at once. */
+  async onLine(
+    options: GlobalOptions,
+    act: (session: Session) => Promise<Outcome>,
+  ): Promise<void> {
+    const session = await this.unlessStopped(this.open(options));
+    try {
+      await this.unlessStopped(act(session).then((outcome) => this.print(outcome)));
+    } finally {
+      session.close();
+    }
+  }
+
+  async context(session: Session, confirmed: boolean): Promise<Context> {
+    const { link, clock } = session;
+    return { link, clock, paint: this.paint, confirmed, hello: await greet(link) };
+  }
+
+  /** Prints the outcome, then does what had to wait for that. */
+  async print(outcome: Outcome): Promise<void> {
+    const { out } = this.setting.terminal;
+    const { command } = this;
+    this.exit = outcome.exit ?? 0;
+    if (!this.isJson) {
+      if (outcome.text !== "") await out(`${outcome.text}\n`);
+    } else if (outcome.printed !== true) {
+      await out(`${JSON.stringify({ ok: true, command, data: outcome.data })}\n`);
+    }
+    await outcome.afterwards?.();
+  }
+
+  private async unlessStopped<T>(work: Promise<T>): Promise<T> {
+    const { stop } = this.setting;
+    let onStop = (): void => {};
+    const stopped = new Promise<never>((_resolve, reject) => {
+      onStop = () => reject(new Failure("console.interrupted", "interrupted."));
+    });
+    if (stop.aborted) onStop();
+    stop.addEventListener("abort", onStop, { once: true });
+    try {
+      return await Promise.race([work, stopped]);
+    } finally {
+      stop.removeEventListener("abort", onStop);
+    }
+  }
+}

@@ -1,0 +1,121 @@
+/** How things look to a person: colours, tables, spans of time. */
+import Table from "cli-table3";
+import { createColors } from "picocolors";
+
+export interface Paint {
+  good(text: string): string;
+  bad(text: string): string;
+  warn(text: string): string;
+  dim(text: string): string;
+  bold(text: string): string;
+}
+
+/** Colours where wanted, the same calls without any effect elsewhere. */
+export function painter(colours: boolean): Paint {
+  const { green, red, yellow, dim, bold } = createColors(colours);
+  return { good: green, bad: red, warn: yellow, dim, bold };
+}
+
+/** Longest text of a card shown in one piece; the rest is cut and marked. */
+const textMax = 400;
+
+/** Two spaces between columns, no lines. */
+const bare = {
+  top: "",
+  "top-mid": "",
+  "top-left": "",
+  "top-right": "",
+  bottom: "",
+  "bottom-mid": "",
+  "bottom-left": "",
+  "bottom-right": "",
+  left: "",
+  "left-mid": "",
+  mid: "",
+  "mid-mid": "",
+  right: "",
+  "right-mid": "",
+  middle: "",
+};
+
+/** Aligned columns under a dim head; an empty head leaves the head out. */
+export function table(paint: Paint, head: readonly string[], rows: readonly string[][]): string {
+  const grid = new Table({
+    chars: bare,
+    style: { head: [], border: [], "padding-left": 0, "padding-right": 2 },
+  });
+  if (head.length > 0) grid.push(head.map((title) => paint.dim(title)));
+  grid.push(...rows);
+  return trimmed(grid.toString());
+}
+
+/** Names at the left, what they are at the right; a second line of a value is indented. */
+export function fields(paint: Paint, rows: readonly (readonly [string, string])[]): string {
+  const width = Math.max(...rows.map(([name]) => name.length)) + 2;
+  const lines = rows.flatMap(([name, value]) =>
+    value
+      .split("\n")
+      .map((line, at) => (at === 0 ? paint.dim(name.padEnd(width)) : " ".repeat(width)) + line),
+  );
+  return trimmed(lines.join("\n"));
+}
+
+function trimmed(text: string): string {
+  return text
+    .split("\n")
+    .map((line) => line.trimEnd())
+    .join("\n");
+}
+
+/** "250 ms", "12.3 s", "2 min 03 s", "3 h 05 min", "4 d 2 h"; a minus sign where negative. */
+export function span(ms: number): string {
+  if (ms < 0) return `-${span(-ms)}`;
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  const tenths = Math.round(ms / 100);
+  if (tenths < 600) return `${(tenths / 10).toFixed(1)} s`;
+  const seconds = Math.round(ms / 1000);
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${pair(seconds % 60)} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 2880) return `${Math.floor(minutes / 60)} h ${pair(minutes % 60)} min`;
+  const hours = Math.floor(minutes / 60);
+  return `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
+/** "1 crash", "2 crashes": `many` defaults to the word with an s. */
+export function count(number: number, one: string, many = `${one}s`): string {
+  return `${number} ${number === 1 ? one : many}`;
+}
+
+function pair(number: number): string {
+  return String(number).padStart(2, "0");
+}
+
+/**
+ * A card's own words made safe for a terminal: control characters would let a hostile line move
+ * the cursor or rename the window. Applied to whole answers before they are shown.
+ */
+export function harmless<T>(value: T): T {
+  return scrub(value) as T;
+}
+
+function scrub(value: unknown): unknown {
+  if (typeof value === "string") return harmlessText(value);
+  if (Array.isArray(value)) return value.map(scrub);
+  if (typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, member]) => [harmlessText(key), scrub(member)]),
+  );
+}
+
+export function harmlessText(text: string): string {
+  const cut = text.length > textMax ? `${text.slice(0, textMax)}…` : text;
+  let safe = "";
+  for (const character of cut) {
+    const code = character.codePointAt(0) ?? 0;
+    const isControl = code < 0x20 || (code >= 0x7f && code < 0xa0);
+    // Marks that turn the direction of writing can disguise what a line says.
+    const isTurn = (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
+    safe += isControl || isTurn ? `\\u{${code.toString(16)}}` : character;
+  }
+  return safe;
+}

@@ -1,0 +1,119 @@
+/**
+ * A serial port as a `Port`. Every opening makes a new object: what is written while closed would
+ * be sent to the next device, so writes are gated on the state of the line.
+ */
+import { LinuxBinding } from "@serialport/bindings-cpp/dist/linux";
+import { SerialPortStream } from "@serialport/stream";
+import { Failure } from "../errors.ts";
+import { type Port, portQueueBytesMax } from "./port.ts";
+import { obstacle, openFailure } from "./serialfault.ts";
+
+export interface SerialOptions {
+  /** Bits per second; a pty takes any. */
+  readonly baud: number;
+}
+
+/** One read at a time; a line at 12 MBd brings 5 kB in the time a busy loop takes to turn. */
+const readBytesMax = 16_384;
+
+/**
+ * Opens `path` raw, 8N1, under an exclusive flock, without touching DTR or RTS beyond what the
+ * kernel does. Calls `done` once, later, with the port or with a Failure: port.missing,
+ * port.permission, port.busy (naming the holder), port.lost, usage.invalid (baud rate).
+ */
+export function openSerial(
+  path: string,
+  options: SerialOptions,
+  done: (opened: Port | Failure) => void,
+): void {
+  const refused = obstacle(path);
+  if (refused !== null) {
+    setImmediate(() => done(refused));
+    return;
+  }
+  const stream = new SerialPortStream({
+    binding: LinuxBinding,
+    path,
+    baudRate: options.baud,
+    lock: true,
+    hupcl: false,
+    autoOpen: false,
+    highWaterMark: readBytesMax,
+  });
+  stream.open((error) => {
+    if (error) done(openFailure(path, options.baud, error));
+    else done(new SerialPort(path, stream));
+  });
+}
+
+class SerialPort implements Port {
+  readonly name: string;
+  private readonly stream: SerialPortStream;
+  private waiting = 0;
+  private ended: string | null = null;
+  private tellClose: ((cause: string) => void) | null = null;
+
+  constructor(name: string, stream: SerialPortStream) {
+    this.name = name;
+    this.stream = stream;
+    stream.on("close", (error: Error | null | undefined) => this.end(lossCause(name, error)));
+    stream.on("error", (error: Error) => this.end(lossCause(name, error)));
+  }
+
+  get waitingBytes(): number {
+    return this.waiting;
+  }
+
+  write(bytes: Uint8Array): boolean {
+    if (this.ended !== null || !this.stream.isOpen) return false;
+    if (this.waiting + bytes.length > portQueueBytesMax) return false;
+    this.waiting += bytes.length;
+    this.stream.write(Buffer.from(bytes), () => {
+      this.waiting -= bytes.length;
+    });
+    return true;
+  }
+
+  onData(listen: (bytes: Uint8Array) => void): void {
+    this.stream.removeAllListeners("data");
+    this.stream.on("data", listen);
+  }
+
+  onClose(listen: (cause: string) => void): void {
+    const { ended } = this;
+    if (ended === null) this.tellClose = listen;
+    else setImmediate(() => listen(ended));
+  }
+
+  close(): void {
+    this.end("closed");
+  }
+
+  /** The first cause counts; what is still queued is dropped with the stream. */
+  private end(cause: string): void {
+    if (this.ended !== null) return;
+    this.ended = cause;
+    const tell = this.tellClose;
+    this.tellClose = null;
+    this.release();
+    if (tell !== null) setImmediate(() => tell(cause));
+  }
+
+  private release(): void {
+    const { stream } = this;
+    stream.removeAllListeners("data");
+    if (!stream.isOpen) {
+      stream.destroy();
+      return;
+    }
+    // A peer that stopped reading would keep a close waiting for the rest to go out.
+    const close = (): void => stream.close(() => stream.destroy());
+    if (this.waiting > 0) stream.flush(close);
+    else close();
+  }
+}
+
+function lossCause(name: string, error: Error | null | undefined): string {
+  if (error === null || error === undefined) return `${name} was closed`;
+  return `${name} is gone (unplugged or hung up): ${error.message}`;
+}
