@@ -2,6 +2,7 @@
  * `kennel card`: a simulated card that consoles attach to as to a real one. It has two serial
  * lines, each a pseudo terminal; its time keeps pace with ours.
  */
+import { dayWorld } from "../sim/day.ts";
 import { World } from "../sim/world.ts";
 import type { Outcome } from "./context.ts";
 import { type Cable, plug } from "./ptyport.ts";
@@ -9,7 +10,7 @@ import type { Terminal } from "./terminal.ts";
 
 export interface CardOptions {
   readonly seed: number;
-  /** Seconds on the card per second here; null: 1, or for a day as many as make it short. */
+  /** Seconds on the card per second here; null: 1. */
   readonly pace: number | null;
   /** Play one day in the life: crashes, a hang, resets. */
   readonly day: boolean;
@@ -30,8 +31,6 @@ export interface CardAnnouncement {
 
 /** Between two steps of the card's time. */
 const stepEveryMs = 20;
-/** The day is to be over in this time of ours; a demonstration of 30 s needs the rest. */
-const dayMs = 22_000;
 /** The card's time moves at most this far before the lines get their turn. */
 const sliceMs = 100;
 /** A machine that was asleep does not make the card live through the night in one go. */
@@ -39,9 +38,8 @@ const catchUpMaxMs = 2000;
 
 export async function card(options: CardOptions): Promise<Outcome> {
   const { seed, stop, terminal, json } = options;
-  const world = new World({ seed });
-  const lengthMs = options.day ? world.playDay() : 0;
-  const pace = options.pace ?? (options.day ? Math.max(lengthMs / dayMs, 1) : 1);
+  const world = options.day ? dayWorld(seed) : new World({ seed });
+  const pace = options.pace ?? 1;
   const cables = world.lines.map(plug);
   const ports = cables.map((cable) => cable.path);
   const data: CardAnnouncement = { port: ports[0] ?? "", ports, seed, pace };

@@ -8,6 +8,7 @@ import { type AgentConfig, configure } from "../config.ts";
 import { Failure } from "../errors.ts";
 import { bootCodec } from "../heads/bootcodec.ts";
 import type { Platform } from "../io/platform.ts";
+import type { Port } from "../io/port.ts";
 import { Journal } from "../journal.ts";
 import type { HardwareCause, Slot } from "../machines/bootrecord.ts";
 import { SimClock } from "./clock.ts";
@@ -54,7 +55,9 @@ export class World {
   readonly chip: SimChip;
   readonly disk: SimDisk;
   readonly tee: SimTee;
-  readonly lines: SimLine[];
+  /** Serial cables; `lines` are their ends at the host. */
+  readonly cables: SimLine[];
+  readonly lines: readonly Port[];
   /** What goes wrong in boots of each slot. */
   readonly bootFaults: Record<Slot, BootFaults> = { a: {}, b: {}, safe: {} };
   /** Tasks of the card's operating system that have stopped checking in. */
@@ -85,10 +88,11 @@ export class World {
     this.disk = new SimDisk(this.random.fork("disk"));
     this.machine = new LifeClock(this.clock);
     this.tee = new SimTee();
-    this.lines = Array.from({ length: options.lineCount ?? 1 }, (_, at) => {
+    this.cables = Array.from({ length: options.lineCount ?? 2 }, (_, at) => {
       const random = this.random.fork(`line${at}`);
       return new SimLine({ baud: options.baud ?? 115_200, random, clock: this.clock });
     });
+    this.lines = this.cables.map(({ host }) => host);
   }
 
   /** Plugs the card in, or pulls the plug. */
@@ -139,7 +143,7 @@ export class World {
   /** kill -9 of the agent: its thread dies with it, and nobody writes the magic character. */
   killAgent(): void {
     this.hangKernel();
-    for (const line of this.lines) line.card.close();
+    for (const cable of this.cables) cable.card.close();
   }
 
   /** Starts the agent again on the running kernel, as a service manager would. */
@@ -233,7 +237,7 @@ export class World {
         this.config,
       );
       this.agent = agent;
-      for (const line of this.lines) agent.attach(life.port(line.card));
+      for (const cable of this.cables) agent.attach(life.port(cable.card));
       agent.start();
       for (const { name, everyMs } of this.config.tasks) this.runTask(life, name, everyMs / 2);
     } catch (error) {
