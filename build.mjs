@@ -115,8 +115,8 @@ const nativeFiles = {
     );
     build.onLoad({ filter: /.*/, namespace: "native-file" }, ({ path }) => ({
       contents: `
-        const { loadNative } = require("./native/load.ts");
-        module.exports = () => loadNative(${JSON.stringify(path)});`,
+        const { lazyNative } = require("./native/load.ts");
+        module.exports = () => lazyNative(${JSON.stringify(path)});`,
       resolveDir: root,
     }));
     build.onResolve({ filter: /\.node$/ }, ({ path, importer }) => ({
