@@ -16,7 +16,6 @@ import { Random } from "./sim/random.ts";
 import { SimTee } from "./sim/tee.ts";
 import { plainModel, SimChip, SimWatchdog } from "./sim/watchdog.ts";
 
-
 const help = `kenneld ${__VERSION__}: guards this card's watchdog and reports over serial
 
   --port PATH          serial line to the host; tried again every 2 s while it is away

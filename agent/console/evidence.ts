@@ -57,7 +57,9 @@ export function unanswered(request: Unanswered, seen: Evidence): Failure {
   const { port, waitedMs, attempts } = request;
   const tries = attempts > 1 ? ` (asked ${attempts} times)` : "";
   const what = `no answer to ${request.request} on ${port} within ${span(waitedMs)}${tries}`;
-  const doubt = request.acts ? " Whether the card acted on it is not known: look before asking again." : "";
+  const doubt = request.acts
+    ? " Whether the card acted on it is not known: look before asking again."
+    : "";
   const note = request.note === "" ? "" : ` ${request.note}`;
   const damaged = seen.bad > 0 || seen.partialBytes > 0;
   const code = damaged && seen.others === 0 ? "link.garbled" : "link.timeout";

@@ -126,7 +126,13 @@ export class Link {
     const sequence = this.sequence;
     this.sequence = (sequence + 1) & 0xff;
     call.sequences.push(sequence);
-    const header = { op: op === "read" ? "read" : "write", version: 2, group, sequence, id } as const;
+    const header = {
+      op: op === "read" ? "read" : "write",
+      version: 2,
+      group,
+      sequence,
+      id,
+    } as const;
     const frame = enframe(encodeMessage(header, call.body));
     if (!this.port.write(frame)) return this.finish(call, this.stuck(call));
     const attempts = op === "write" ? 1 : readAttempts;

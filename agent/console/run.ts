@@ -78,10 +78,7 @@ export class Run {
   }
 
   /** Does `act` on whatever is at the other end of the line. A signal ends it at once. */
-  async onLine(
-    options: GlobalOptions,
-    act: (session: Session) => Promise<Outcome>,
-  ): Promise<void> {
+  async onLine(options: GlobalOptions, act: (session: Session) => Promise<Outcome>): Promise<void> {
     const session = await this.unlessStopped(this.open(options));
     try {
       await this.unlessStopped(act(session).then((outcome) => this.print(outcome)));

@@ -18,10 +18,15 @@ export interface Placement {
   readonly minGap: number;
 }
 
-/** Time of the next refresh, or null when none may come before the next check-in. */
+/**
+ * Time of the next refresh, or null when none may come before the next check-in. A result in the
+ * past means at once. No two are closer than `minGap`; room is left for the final one, which is
+ * pushed behind its place, by less than `minGap`, only where check-ins come closer than that.
+ */
 export function nextRefresh(p: Placement): number | null {
   const final = Math.max(p.deadline - p.hardware, p.checkIn);
   if (p.last >= final) return null;
-  const next = Math.max(Math.min(p.last + p.hardware / 2, final), p.last + p.minGap);
-  return next > final ? null : next;
+  const half = p.hardware / 2;
+  const next = final - p.last <= half ? final : Math.min(p.last + half, final - p.minGap);
+  return Math.max(next, p.last + p.minGap);
 }

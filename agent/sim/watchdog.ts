@@ -294,15 +294,11 @@ export class SimRefreshService implements RefreshService {
   private place(): void {
     this.cancel();
     const { hardwareMs: hardware, promiseMs, minGapMs: minGap } = this.plan;
-    const deadline = this.checkInMs + promiseMs;
-    const next = nextRefresh({
-      last: this.lastMs,
-      checkIn: this.checkInMs,
-      deadline,
-      hardware,
-      minGap,
-    });
-    if (next === null) return;
+    const { lastMs: last, checkInMs: checkIn } = this;
+    const deadline = checkIn + promiseMs;
+    const next = nextRefresh({ last, checkIn, deadline, hardware, minGap });
+    // A thread that was held up past the deadline does not revive a promise that has lapsed.
+    if (next === null || this.clock.now() >= deadline) return;
     this.cancel = this.clock.at(next, () => this.refreshAt(next));
   }
 
