@@ -73,7 +73,7 @@ export class Journal<T> {
     }
   }
 
-  /** Stores a new value; when it returns, the value is on stable storage (or `degraded` says why). */
+  /** Stores a value: on return it is on stable storage, or `degraded` says why not. */
   commit(value: T): void {
     this.value = value;
     this.sequence = (this.sequence + 1) >>> 0;

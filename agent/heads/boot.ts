@@ -279,7 +279,7 @@ export class BootHead {
   }
 }
 
-/** A device and a record that differ by more do not speak of the same countdown; drivers count whole seconds. */
+/** Device and record differ by at most this when they speak of one countdown: drivers count whole s. */
 const agreementMs = 2000;
 
 /** The machine's state as the firmware left it. */

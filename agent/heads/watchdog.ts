@@ -6,8 +6,8 @@ import type { AgentConfig } from "../config.ts";
 import { assertNever, Failure } from "../errors.ts";
 import type { AgentEvent } from "../events.ts";
 import type { Clock } from "../io/clock.ts";
-import { bootStatusCardReset, type RefreshService, type Watchdog } from "../io/watchdog.ts";
-import { type Judgement, judge } from "../machines/criteria.ts";
+import type { RefreshService, Watchdog } from "../io/watchdog.ts";
+import { causedReset, type Judgement, judge } from "../machines/criteria.ts";
 import { step } from "../machines/fsm.ts";
 import * as runtime from "../machines/runtime.ts";
 import type { Probe, ResponseOf, WatchdogState } from "../wire/commands.ts";
@@ -36,15 +36,14 @@ export class WatchdogHead {
   private refreshes = 0;
   private failures = 0;
 
-  /** Looks at the device without opening it. With policy `require`, a Failure when it is not enough. */
+  /** Looks at the device without opening it; a Failure when `require` is not met. */
   constructor(io: WatchdogIo, config: AgentConfig) {
     this.io = io;
     this.config = config;
     const facts = io.watchdog?.facts() ?? null;
     this.identity = facts?.identity ?? "none";
     this.path = facts?.path ?? "none";
-    const status = facts?.bootStatus ?? null;
-    this.flagged = status === null ? null : (status & bootStatusCardReset) !== 0;
+    this.flagged = causedReset(facts?.bootStatus ?? null);
     const wanted = {
       promiseMs: config.runtime.promiseMs,
       hardwareMaxMs: config.hardwareMaxMs,

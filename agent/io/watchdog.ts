@@ -30,11 +30,6 @@ export interface WatchdogFacts {
   readonly openTimeoutS: number | null;
 }
 
-/** WDIOF_CARDRESET: the previous reset came from the watchdog. */
-export const bootStatusCardReset = 0x20;
-/** WDIOF_MAGICCLOSE: closing without `V` leaves the countdown running. */
-export const optionMagicClose = 0x100;
-
 /** What a refresh service is to hold: hardware timeout T1 and promised timeout T2, T2 >= T1. */
 export interface ServicePlan {
   readonly hardwareMs: number;

@@ -140,7 +140,7 @@ export function mark(record: BootRecord, stage: Stage, step: string, uptimeMs: n
   return { ...record, current: { ...record.current, stage, step, uptimeMs } };
 }
 
-/** The current boot proved healthy: its slot becomes the active one and its failures are forgotten. */
+/** The current boot proved healthy: its slot is the active one, its failures are forgotten. */
 export function confirm(record: BootRecord): BootRecord {
   if (record.current === null || record.current.confirmed) return record;
   const { slot } = record.current;
@@ -186,7 +186,7 @@ function countFailure(record: BootRecord, slot: Slot): BootRecord["failures"] {
   return { ...record.failures, [slot]: record.failures[slot] + 1 };
 }
 
-/** A trial boots once; the active slot boots until it failed too often; then the other; then safe. */
+/** A trial boots once; the active slot until it failed too often; then the other; then safe. */
 function choose(
   record: BootRecord,
   failed: boolean,

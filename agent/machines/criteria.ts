@@ -41,7 +41,14 @@ export interface Judgement {
 }
 
 /** WDIOF_SETTIMEOUT, WDIOF_MAGICCLOSE, WDIOF_KEEPALIVEPING of <linux/watchdog.h>. */
-const options = { setTimeout: 0x80, magicClose: 0x100, keepAlive: 0x8000 };
+const optionBits = { settable: 0x80, magicClose: 0x100, keepAlive: 0x8000 } as const;
+/** WDIOF_CARDRESET. */
+const cardReset = 0x20;
+
+/** Whether the device says that it caused the last reset; null where it reports nothing. */
+export function causedReset(bootStatus: number | null): boolean | null {
+  return bootStatus === null ? null : (bootStatus & cardReset) !== 0;
+}
 
 /**
  * Judges a device. `problem` says why there are no facts (no device, no addon); a device held by
@@ -107,13 +114,13 @@ function measure(facts: WatchdogFacts, wanted: Wanted, maxMs: number): Criterion
       `<= ${promise}`,
       (facts.minMs ?? 0) <= wanted.promiseMs,
     ),
-    criterion("set_timeout", yes(has(options.setTimeout)), "yes", has(options.setTimeout)),
-    criterion("refresh", yes(has(options.keepAlive)), "yes", has(options.keepAlive)),
+    criterion("set_timeout", yes(has(optionBits.settable)), "yes", has(optionBits.settable)),
+    criterion("refresh", yes(has(optionBits.keepAlive)), "yes", has(optionBits.keepAlive)),
     criterion(
       "survives_close",
-      yes(has(options.magicClose) || facts.nowayout === true),
+      yes(has(optionBits.magicClose) || facts.nowayout === true),
       "keeps counting when its owner dies",
-      has(options.magicClose) || facts.nowayout === true,
+      has(optionBits.magicClose) || facts.nowayout === true,
     ),
     criterion("stoppable", yes(facts.nowayout !== true), "yes, or no on purpose", true),
     criterion(

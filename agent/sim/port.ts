@@ -3,7 +3,7 @@
  * habits. Bytes written at one end arrive at the other after their time on the wire.
  */
 import type { Clock } from "../io/clock.ts";
-import { type Port, portQueueBytesMax } from "../io/port.ts";
+import type { Port } from "../io/port.ts";
 import type { Random } from "./random.ts";
 
 export interface LineFaults {
@@ -22,6 +22,8 @@ const consoleText = new TextEncoder().encode("[  12.345678] nic0: link up, 100 G
 export interface LineOptions {
   /** Bits per second; ten bits make a byte on the wire. */
   readonly baud: number;
+  /** Bytes that may wait at either end. */
+  readonly queueBytes: number;
   readonly random: Random;
   readonly clock: Clock;
 }
@@ -59,8 +61,8 @@ export class SimEnd implements Port {
 
   write(bytes: Uint8Array): boolean {
     const { faults } = this.line;
-    const { clock, baud, random } = this.line.options;
-    if (this.waitingBytes + bytes.length > portQueueBytesMax) return false;
+    const { clock, baud, queueBytes, random } = this.line.options;
+    if (this.waitingBytes + bytes.length > queueBytes) return false;
     if (faults.blocked === true) {
       this.waitingBytes += bytes.length;
       return true;

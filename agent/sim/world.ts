@@ -8,7 +8,7 @@ import { type AgentConfig, configure } from "../config.ts";
 import { Failure } from "../errors.ts";
 import { bootCodec } from "../heads/bootcodec.ts";
 import type { Platform } from "../io/platform.ts";
-import type { Port } from "../io/port.ts";
+import { type Port, portQueueBytesMax } from "../io/port.ts";
 import { Journal } from "../journal.ts";
 import type { HardwareCause, Slot } from "../machines/bootrecord.ts";
 import { SimClock } from "./clock.ts";
@@ -66,7 +66,7 @@ export class World {
   firmware: Firmware | null = null;
   agent: Agent | null = null;
   driver: SimWatchdog | null = null;
-  /** Why the card stands still on purpose: a boot policy that was not met, an agent that refused. */
+  /** Why the card stands still on purpose: a boot policy not met, an agent that refused. */
   halted: string | null = null;
   private readonly options: WorldOptions;
   private readonly ids: Random;
@@ -90,7 +90,9 @@ export class World {
     this.tee = new SimTee();
     this.cables = Array.from({ length: options.lineCount ?? 2 }, (_, at) => {
       const random = this.random.fork(`line${at}`);
-      return new SimLine({ baud: options.baud ?? 115_200, random, clock: this.clock });
+      const baud = options.baud ?? 115_200;
+      const queueBytes = portQueueBytesMax;
+      return new SimLine({ baud, queueBytes, random, clock: this.clock });
     });
     this.lines = this.cables.map(({ host }) => host);
   }

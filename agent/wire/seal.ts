@@ -2,7 +2,8 @@
  * Sealed records: what is stored or handed over is wrapped in a header with a checksum of its own
  * and checksummed data, so that nothing torn, truncated or foreign is ever believed.
  *
- *     magic 4 | version u8 = 1 | 3 zero | sequence u32 | length u32 | crc32 of these 16 | data | crc32
+ *     magic 4 | version u8 = 1 | 3 zero | sequence u32 | length u32 | crc32 of these 16
+ *     data | crc32 of the data
  */
 
 const table = new Uint32Array(256);
