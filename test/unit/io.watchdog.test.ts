@@ -19,7 +19,7 @@ function refusal(answer: Answer | undefined): NonNullable<Answer["error"]> {
   return answer.error;
 }
 
-function valueOf<T>(answer: Answer | undefined): T {
+function resultOf<T>(answer: Answer | undefined): T {
   if (answer?.value === undefined) throw new Error(`no value: ${JSON.stringify(answer)}`);
   return answer.value as T;
 }
@@ -49,7 +49,7 @@ const setTimeoutTo = (seconds: string): string => `ioctl request=0xc0045706 in=$
 onTwin("opening arms, asks what the driver is, and shows ourselves as the holder", async () => {
   const { answers, log } = await calls([["open"], ["open"], ["isOpen"], ["facts"]]);
   assert.is(log.filter((text) => text.startsWith("open")).length, 1);
-  const facts = valueOf<WatchdogFacts>(answers[3]);
+  const facts = resultOf<WatchdogFacts>(answers[3]);
   assert.is(answers[2]?.value, true);
   assert.equal([facts.state, facts.bootStatus, facts.holder?.name], ["active", 32, "callsagent"]);
 });
@@ -135,7 +135,7 @@ onTwin("disarm writes V once and the last close stops the device", async () => {
   assert.equal(answers[1], { value: null });
   assert.equal(wrote, ["write bytes=56 -> 1"]);
   assert.equal(log.slice(-3), ["write bytes=56 -> 1", "close", "release stopped"]);
-  assert.is(valueOf<WatchdogFacts>(answers[3]).state, "inactive");
+  assert.is(resultOf<WatchdogFacts>(answers[3]).state, "inactive");
 });
 
 onTwin("disarm ends a running service before it writes V", async () => {
@@ -154,7 +154,7 @@ onTwin(
     const { answers, wrote } = await calls(list, "nowayout=1", attributes);
     assert.is(answers[2]?.error?.code, "watchdog.nowayout");
     assert.equal(wrote, []);
-    const counts = [answers[3], answers[5]].map((each) => valueOf<Stats>(each).refreshes);
+    const counts = [answers[3], answers[5]].map((each) => resultOf<Stats>(each).refreshes);
     assert.ok((counts[1] ?? 0) >= (counts[0] ?? 0) + 3, `${counts}`);
   },
 );
@@ -189,7 +189,7 @@ onTwin("A2-04 serve refreshes within the plan, once per device, and reports itse
     ["stop"],
     ["setTimeout", 5000],
   ]);
-  const stats = valueOf<Stats>(answers[6]);
+  const stats = resultOf<Stats>(answers[6]);
   assert.ok(stats.refreshes >= 6 && stats.refreshes <= 8, JSON.stringify(stats));
   assert.ok(stats.lateMinMs >= 0 && stats.lateMaxMs >= stats.lateMinMs && stats.lateMaxMs < 80);
   assert.equal(
@@ -219,7 +219,7 @@ onTwin("a plan below the hardware's timeout, a missing node and another kind of 
 
 onTwin("on a kernel without sysfs the open driver's own words are the facts", async () => {
   const { answers } = await calls([["open"], ["facts"]], "bootstatus=0", {});
-  const { identity, options, bootStatus } = valueOf<WatchdogFacts>(answers[1]);
+  const { identity, options, bootStatus } = resultOf<WatchdogFacts>(answers[1]);
   assert.equal([identity, options, bootStatus], ["Thirty-two bytes of identity 32!", 0x8180, 0]);
 });
 
