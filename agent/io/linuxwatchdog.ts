@@ -1,3 +1,4 @@
+import { basename } from "node:path";
 import {
   type NativeRuntimeService,
   type NativeWatchdog,
@@ -64,7 +65,7 @@ export class LinuxWatchdog implements Watchdog {
 
   /** Looking through /proc takes milliseconds, so only where somebody may be found. */
   #holder(state: WatchdogFacts["state"]): WatchdogFacts["holder"] {
-    if (this.isOpen) return { pid: process.pid, name: process.title };
+    if (this.isOpen) return { pid: process.pid, name: basename(process.argv[1] ?? "", ".cjs") };
     return state === "inactive" ? null : findHolder(this.path, this.#roots);
   }
 
