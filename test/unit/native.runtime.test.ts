@@ -236,6 +236,12 @@ onTwin("a refused refresh is tried again before the hardware expires", async () 
   assert.not.ok(texts.some((text) => text.startsWith("write")));
 });
 
+onTwin("a device that refuses everything is tried eight times in T1, not in a loop", async () => {
+  const { said } = await onWatchdog("keepalive=-5");
+  assert.is(said.refreshes, 0);
+  assert.ok(said.failures >= 8 && said.failures <= 18, `${said.failures} attempts in 200 ms`);
+});
+
 onTwin("a driver that does not return costs stop one second and the exit nothing", async () => {
   const { said, tookMs } = await onWatchdog("stallms=4000");
   assert.is(said.stopped, false);
