@@ -2,6 +2,7 @@
  * `kennel card`: a simulated card that consoles attach to as to a real one. It has two serial
  * lines, each a pseudo terminal; its time keeps pace with ours.
  */
+import { planDay } from "../sim/day.ts";
 import { World } from "../sim/world.ts";
 import type { Outcome } from "./context.ts";
 import { type Cable, plug } from "./ptyport.ts";
@@ -16,6 +17,8 @@ export interface CardOptions {
   /** Ends by itself after this many milliseconds of ours; Infinity: when stopped. */
   readonly forMs: number;
   readonly stop: AbortSignal;
+  /** End when stdin does: a parent that dies in any way takes its card with it. */
+  readonly whileStdin: boolean;
   readonly terminal: Terminal;
   readonly json: boolean;
 }
@@ -28,6 +31,8 @@ export interface CardAnnouncement {
   readonly pace: number;
 }
 
+/** One line for a console, one for a guest: two readers on one would split its bytes. */
+const lineCount = 2;
 /** Between two steps of the card's time. */
 const stepEveryMs = 20;
 /** The day is to be over in this time of ours; a demonstration of 30 s needs the rest. */
@@ -39,20 +44,28 @@ const catchUpMaxMs = 2000;
 
 export async function card(options: CardOptions): Promise<Outcome> {
   const { seed, stop, terminal, json } = options;
-  const world = new World({ seed });
-  const lengthMs = options.day ? world.playDay() : 0;
-  const pace = options.pace ?? (options.day ? Math.max(lengthMs / dayMs, 1) : 1);
-  const cables = world.lines.map(plug);
+  const plan = options.day ? planDay(seed) : null;
+  const world = plan?.world ?? new World({ seed, lineCount });
+  const pace = options.pace ?? (plan === null ? 1 : Math.max(plan.lengthMs / dayMs, 1));
+  const cables = world.lines.map(({ host }) => plug(host));
   const ports = cables.map((cable) => cable.path);
   const data: CardAnnouncement = { port: ports[0] ?? "", ports, seed, pace };
   await terminal.out(`${json ? announceJson(data) : announce(data)}\n`);
   world.power(true);
   try {
-    await live(world, pace, options.forMs, stop);
+    const ends = options.whileStdin ? AbortSignal.any([stop, stdinEnd()]) : stop;
+    await live(world, pace, options.forMs, ends);
   } finally {
     for (const cable of cables) cable.close();
   }
   return { data, text: ended(cables), printed: json };
+}
+
+function stdinEnd(): AbortSignal {
+  const controller = new AbortController();
+  const end = (): void => controller.abort();
+  process.stdin.once("end", end).once("close", end).resume();
+  return controller.signal;
 }
 
 function announce({ ports, seed, pace }: CardAnnouncement): string {

@@ -1,7 +1,8 @@
 /** What every command of the console gets, and what it gives back. */
+
+import { Failure } from "../errors.ts";
 import type { Clock } from "../io/clock.ts";
 import type { ResponseOf } from "../wire/commands.ts";
-import { Failure } from "../errors.ts";
 import type { Link } from "./link.ts";
 import type { Paint } from "./show.ts";
 

@@ -58,7 +58,10 @@ function named(error: unknown, heard: string): Failure {
     return new Failure("usage.invalid", `${text}${advice}`);
   }
   const what = error instanceof Error ? error.message : String(error);
-  return new Failure("console.defect", `a defect of the console itself: ${what}. Please report it.`);
+  return new Failure(
+    "console.defect",
+    `a defect of the console itself: ${what}. Please report it.`,
+  );
 }
 
 function isClosedPipe(error: unknown): boolean {

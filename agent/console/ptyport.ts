@@ -1,6 +1,7 @@
 /** Joins a simulated card's serial line to a pseudo terminal, as a UART joins a card to a cable. */
-import { portQueueBytesMax, type Port } from "../io/port.ts";
+
 import { type NativePty, native } from "../../native/index.ts";
+import { type Port, portQueueBytesMax } from "../io/port.ts";
 
 /** Taken from the terminal at once. */
 const readBytesMax = 4096;

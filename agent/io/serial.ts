@@ -4,7 +4,7 @@
  */
 import { LinuxBinding } from "@serialport/bindings-cpp/dist/linux";
 import { SerialPortStream } from "@serialport/stream";
-import { Failure } from "../errors.ts";
+import type { Failure } from "../errors.ts";
 import { type Port, portQueueBytesMax } from "./port.ts";
 import { obstacle, openFailure } from "./serialfault.ts";
 
