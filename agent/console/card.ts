@@ -2,7 +2,7 @@
  * `kennel card`: a simulated card that consoles attach to as to a real one. It has two serial
  * lines, each a pseudo terminal; its time keeps pace with ours.
  */
-import { dayWorld } from "../sim/day.ts";
+import { planDay } from "../sim/day.ts";
 import { World } from "../sim/world.ts";
 import type { Outcome } from "./context.ts";
 import { type Cable, plug } from "./ptyport.ts";
@@ -10,13 +10,15 @@ import type { Terminal } from "./terminal.ts";
 
 export interface CardOptions {
   readonly seed: number;
-  /** Seconds on the card per second here; null: 1. */
+  /** Seconds on the card per second here; null: 1, or for a day as many as make it short. */
   readonly pace: number | null;
   /** Play one day in the life: crashes, a hang, resets. */
   readonly day: boolean;
   /** Ends by itself after this many milliseconds of ours; Infinity: when stopped. */
   readonly forMs: number;
   readonly stop: AbortSignal;
+  /** End when stdin does: a parent that dies in any way takes its card with it. */
+  readonly whileStdin: boolean;
   readonly terminal: Terminal;
   readonly json: boolean;
 }
@@ -29,6 +31,8 @@ export interface CardAnnouncement {
   readonly pace: number;
 }
 
+/** One line for a console, one for a guest: two readers on one would split its bytes. */
+const lineCount = 2;
 /** Between two steps of the card's time. */
 const stepEveryMs = 20;
 /** The card's time moves at most this far before the lines get their turn. */
@@ -38,19 +42,28 @@ const catchUpMaxMs = 2000;
 
 export async function card(options: CardOptions): Promise<Outcome> {
   const { seed, stop, terminal, json } = options;
-  const world = options.day ? dayWorld(seed) : new World({ seed });
+  const plan = options.day ? planDay(seed) : null;
+  const world = plan?.world ?? new World({ seed, lineCount });
   const pace = options.pace ?? 1;
-  const cables = world.lines.map(plug);
+  const cables = world.lines.map(({ host }) => plug(host));
   const ports = cables.map((cable) => cable.path);
   const data: CardAnnouncement = { port: ports[0] ?? "", ports, seed, pace };
   await terminal.out(`${json ? announceJson(data) : announce(data)}\n`);
   world.power(true);
   try {
-    await live(world, pace, options.forMs, stop);
+    const ends = options.whileStdin ? AbortSignal.any([stop, stdinEnd()]) : stop;
+    await live(world, pace, options.forMs, ends);
   } finally {
     for (const cable of cables) cable.close();
   }
   return { data, text: ended(cables), printed: json };
+}
+
+function stdinEnd(): AbortSignal {
+  const controller = new AbortController();
+  const end = (): void => controller.abort();
+  process.stdin.once("end", end).once("close", end).resume();
+  return controller.signal;
 }
 
 function announce({ ports, seed, pace }: CardAnnouncement): string {

@@ -3,6 +3,7 @@
  * the hand needs to know whether to look for power, for the speed, or for another program.
  */
 import { Failure } from "../errors.ts";
+import type { BadFrame } from "../wire/frame.ts";
 import { harmlessText, span } from "./show.ts";
 
 /** Counted from the first sending of a request. */
@@ -13,7 +14,7 @@ export interface Evidence {
   textSample: string;
   /** Frames with wrong checksum, length or coding, and how the last was wrong. */
   bad: number;
-  badProblem: string;
+  badReason: string;
   /** Sound frames that answered something else: late ones, or another host's. */
   others: number;
   /** Bytes of a frame that began and did not end. */
@@ -23,22 +24,32 @@ export interface Evidence {
 /** Text shown in a message. */
 const sampleMax = 60;
 
+/** What is no UTF-8 shows as U+FFFD, which tells of a wrong speed. */
+const decoder = new TextDecoder();
+
 export function noEvidence(): Evidence {
   return {
     bytes: 0,
     textBytes: 0,
     textSample: "",
     bad: 0,
-    badProblem: "",
+    badReason: "",
     others: 0,
     partialBytes: 0,
   };
 }
 
-export function seeText(seen: Evidence, text: string): void {
-  seen.textBytes += text.length;
-  const line = text.trim();
-  if (line !== "") seen.textSample = line.slice(0, sampleMax);
+/** Returns the text as it can be shown, "" when there was nothing but space. */
+export function seeText(seen: Evidence, bytes: Uint8Array): string {
+  seen.textBytes += bytes.length;
+  const line = decoder.decode(bytes).trim().slice(0, sampleMax);
+  if (line !== "") seen.textSample = line;
+  return line;
+}
+
+export function seeBad(seen: Evidence, reason: string): void {
+  seen.bad += 1;
+  seen.badReason = reason;
 }
 
 export interface Unanswered {
@@ -74,11 +85,24 @@ function meaning(seen: Evidence): string {
   }
   const parts: string[] = [];
   if (seen.others > 0) parts.push(`${frames(seen.others)} for somebody else`);
-  if (seen.bad > 0) parts.push(`${frames(seen.bad)} damaged (${seen.badProblem})`);
+  if (seen.bad > 0) parts.push(`${frames(seen.bad)} damaged (${damage(seen.badReason)})`);
   if (seen.partialBytes > 0) parts.push(`half a frame (${seen.partialBytes} bytes, then silence)`);
   if (seen.textBytes > 0) parts.push(textPart(seen));
   if (parts.length === 0) parts.push(`${seen.bytes} bytes without a line end`);
   return `the line brought ${parts.join(", ")}. ${advice(seen)}`;
+}
+
+/** The deframer's words, for people. */
+function damage(reason: string): string {
+  const words: Partial<Record<string, string>> = {
+    crc: "wrong checksum",
+    base64: "not base64",
+    length: "wrong length",
+    too_long: "too long",
+    cut: "cut off by the next one",
+    stray_continuation: "without its beginning",
+  } satisfies Record<BadFrame, string>;
+  return words[reason] ?? harmlessText(reason);
 }
 
 function textPart(seen: Evidence): string {

@@ -26,8 +26,11 @@ export interface FollowOptions {
 
 /** A subscription ends by itself after this, should the console die. */
 const subscribedMs = 30_000;
-/** How often it is renewed; the answer also shows pushes that were lost, and a new boot. */
-const renewEveryMs = 2000;
+/**
+ * How often it is renewed: the answer also shows lost pushes and a new boot. With each renewal the
+ * card pushes again what is not acknowledged, so one that keeps its reports is asked less often.
+ */
+const renewEveryMs = { acknowledging: 2000, keeping: 10_000 };
 /** Waits after a failed exchange and between attempts to reopen the line. */
 const retryMs = 500;
 /** Requests here are small; a card that is alive answers well within this. */
@@ -104,7 +107,8 @@ export class Follower {
 
   private async renew({ link }: Session): Promise<void> {
     const answer = await link.request("report.subscribe", { for_ms: subscribedMs }, answerMs);
-    this.renewAtMs = this.nowMs + renewEveryMs;
+    const { acknowledging, keeping } = renewEveryMs;
+    this.renewAtMs = this.nowMs + (this.options.keep ? keeping : acknowledging);
     if (this.silent) this.options.note(`the card answers again, boot ${answer.boot}`);
     else if (this.boot !== null && this.boot !== answer.boot) {
       this.options.note(`the card has restarted: boot ${answer.boot}, was ${this.boot}`);
@@ -209,14 +213,19 @@ export class Follower {
     });
   }
 
-  /** Takes in what is there, and says goodbye; a card that does not answer now is let go. */
-  private async finish(): Promise<void> {
+  /** Takes in and acknowledges everything that is there, until `endMs` at the latest. */
+  async catchUp(endMs: number): Promise<void> {
     const { session } = this;
     if (session === null) return;
+    await this.read(session, endMs);
+    await this.acknowledge(session);
+  }
+
+  /** The last of it, and goodbye; a card that does not answer now is let go. */
+  private async finish(): Promise<void> {
     try {
-      await this.read(session, this.nowMs + finishMs);
-      await this.acknowledge(session);
-      await session.link.request("report.unsubscribe", {}, answerMs);
+      await this.catchUp(this.nowMs + finishMs);
+      await this.session?.link.request("report.unsubscribe", {}, answerMs);
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
     }

@@ -27,10 +27,13 @@ export class Inbox {
   /** Distinct reports taken per boot, oldest boot first. */
   readonly perBoot = new Map<string, number>();
   private at: Position | null;
+  /** The last sequence taken of each boot. */
+  private readonly lastSeq = new Map<string, number>();
 
   /** Takes up behind `since`; null: from the first report the card offers. */
   constructor(since: Position | null) {
     this.at = since;
+    if (since !== null) this.lastSeq.set(since.boot, since.seq);
   }
 
   /** The last report taken. */
@@ -44,7 +47,7 @@ export class Inbox {
   }
 
   isKnown(report: Position): boolean {
-    return this.at !== null && report.boot === this.at.boot && report.seq <= this.at.seq;
+    return report.seq <= (this.lastSeq.get(report.boot) ?? 0);
   }
 
   /** Takes a report that was read in the card's order; false when it is known already. */
@@ -53,11 +56,10 @@ export class Inbox {
     this.notice(report);
     this.at = { boot: report.boot, seq: report.seq };
     this.received += 1;
+    this.lastSeq.set(report.boot, report.seq);
     this.perBoot.set(report.boot, (this.perBoot.get(report.boot) ?? 0) + 1);
-    for (const boot of this.perBoot.keys()) {
-      if (this.perBoot.size <= bootsMax) break;
-      this.perBoot.delete(boot);
-    }
+    forgetOldest(this.lastSeq);
+    forgetOldest(this.perBoot);
     return true;
   }
 
@@ -69,6 +71,11 @@ export class Inbox {
     this.gaps.push({ boot, from, to: seq - 1 });
     if (this.gaps.length > gapsMax) this.gaps.shift();
   }
+}
+
+function forgetOldest(map: Map<string, number>): void {
+  const [oldest] = map.keys();
+  if (map.size > bootsMax && oldest !== undefined) map.delete(oldest);
 }
 
 /** "reports 118 to 121 of boot 7 never arrived" */

@@ -16,10 +16,12 @@ import {
 } from "../wire/commands.ts";
 import { Deframer, enframe } from "../wire/frame.ts";
 import { check } from "../wire/shape.ts";
-import { encodeMessage, type Message, parseMessage } from "../wire/smp.ts";
-import { type Evidence, noEvidence, seeText, unanswered } from "./evidence.ts";
+import { encodeMessage, type Op, parsePacket, type Request } from "../wire/smp.ts";
+import { type Evidence, noEvidence, seeBad, seeText, unanswered } from "./evidence.ts";
 import { harmlessText } from "./show.ts";
 
+/** As the header has it: 1 is SMP version 2. */
+const smpVersion = 1;
 /** How often a read is asked before its deadline. */
 export const readAttempts = 3;
 /** Requests waiting for their turn; a caller that wants more has lost its measure. */
@@ -34,14 +36,16 @@ export interface LinkOptions {
   readonly note?: () => string;
 }
 
+type Body = Readonly<Record<string, unknown>>;
+
 interface Call {
   readonly name: CommandName;
-  readonly body: Record<string, unknown>;
+  readonly body: Body;
   readonly timeoutMs: number;
   /** Sequence numbers of its copies: an answer to any of them will do. */
   readonly sequences: number[];
   readonly seen: Evidence;
-  readonly settle: (answer: Record<string, unknown> | Failure) => void;
+  readonly settle: (answer: Body | Failure) => void;
   cancel: () => void;
 }
 
@@ -86,11 +90,11 @@ export class Link {
    */
   request<N extends CommandName>(
     name: N,
-    body: RequestOf<N>,
+    body: RequestOf<N> & Body,
     timeoutMs: number = this.options.timeoutMs,
   ): Promise<ResponseOf<N>> {
     return new Promise((resolve, reject) => {
-      const settle = (answer: Record<string, unknown> | Failure): void => {
+      const settle = (answer: Body | Failure): void => {
         try {
           if (answer instanceof Failure) throw answer;
           resolve(checked(name, answer) as ResponseOf<N>);
@@ -123,18 +127,13 @@ export class Link {
 
   private send(call: Call): void {
     const { group, id, op } = commands[call.name];
-    const sequence = this.sequence;
-    this.sequence = (sequence + 1) & 0xff;
-    call.sequences.push(sequence);
-    const header = {
-      op: op === "read" ? "read" : "write",
-      version: 2,
-      group,
-      sequence,
-      id,
-    } as const;
-    const frame = enframe(encodeMessage(header, call.body));
-    if (!this.port.write(frame)) return this.finish(call, this.stuck(call));
+    const seq = this.sequence;
+    this.sequence = (seq + 1) & 0xff;
+    call.sequences.push(seq);
+    const asks: Op = op === "read" ? "read" : "write";
+    const header = { version: smpVersion, op: asks, group, seq, command: id };
+    if (!this.port.write(enframe(encodeMessage({ ...header, body: call.body }))))
+      return this.finish(call, this.stuck(call));
     const attempts = op === "write" ? 1 : readAttempts;
     const dueMs = this.clock.now() + call.timeoutMs / attempts;
     call.cancel = this.clock.at(dueMs, () => {
@@ -143,7 +142,7 @@ export class Link {
     });
   }
 
-  private finish(call: Call, answer: Record<string, unknown> | Failure): void {
+  private finish(call: Call, answer: Body | Failure): void {
     if (this.call !== call) return;
     call.cancel();
     this.call = null;
@@ -154,50 +153,42 @@ export class Link {
   private receive(bytes: Uint8Array): void {
     const seen = this.call?.seen ?? noEvidence();
     seen.bytes += bytes.length;
-    for (const framed of this.deframer.push(bytes)) {
-      switch (framed.kind) {
-        case "message":
-          this.take(framed.smp, seen);
-          break;
-        case "text":
-          this.lastText = framed.text;
-          seeText(seen, framed.text);
-          break;
-        case "bad":
-          seen.bad += 1;
-          seen.badProblem = framed.problem;
-          break;
+    for (const found of this.deframer.push(bytes)) {
+      if (found.kind === "message") this.take(found.bytes, seen);
+      else if (found.kind === "bad") seeBad(seen, found.reason);
+      else this.lastText = seeText(seen, found.bytes) || this.lastText;
+    }
+  }
+
+  private take(packet: Uint8Array, seen: Evidence): void {
+    for (const item of parsePacket(packet)) {
+      try {
+        if (item.kind === "bad") seeBad(seen, item.reason);
+        else this.accept(item, seen);
+      } catch (error) {
+        if (!(error instanceof Failure)) throw error;
+        seeBad(seen, error.message);
       }
     }
   }
 
-  private take(smp: Uint8Array, seen: Evidence): void {
-    try {
-      this.accept(parseMessage(smp), seen);
-    } catch (error) {
-      if (!(error instanceof Failure)) throw error;
-      seen.bad += 1;
-      seen.badProblem = error.message;
-    }
-  }
-
-  private accept(message: Message, seen: Evidence): void {
-    const { op, group, id, sequence, body } = message;
+  private accept({ header, body }: Request, seen: Evidence): void {
+    const { op, group, command: id, seq } = header;
     const isPush = op === "read_response" && group === reportPush.group && id === reportPush.id;
-    if (isPush) return this.tellReport(check(reportPush.body, body, "pushed report"));
+    if (isPush) return this.tellReport(check(reportPush.body, body, "a pushed report"));
     const { call } = this;
-    const command = call === null ? null : commands[call.name];
+    const asked = call === null ? null : commands[call.name];
     const fits =
-      command !== null &&
-      group === command.group &&
-      id === command.id &&
-      op === (command.op === "read" ? "read_response" : "write_response");
-    if (call !== null && fits && call.sequences.includes(sequence)) this.finish(call, body);
+      asked !== null &&
+      group === asked.group &&
+      id === asked.id &&
+      op === (asked.op === "read" ? "read_response" : "write_response");
+    if (call !== null && fits && call.sequences.includes(seq)) this.finish(call, body);
     else seen.others += 1;
   }
 
   private giveUp(call: Call): Failure {
-    const seen = { ...call.seen, partialBytes: this.deframer.partialBytes };
+    const seen = { ...call.seen, partialBytes: this.deframer.pendingBytes };
     const request = {
       port: this.port.name,
       request: call.name,
@@ -238,7 +229,7 @@ export class Link {
 }
 
 /** An answer in the contract's shape, or the Failure that it amounts to. */
-function checked(name: CommandName, answer: Record<string, unknown>): unknown {
+function checked(name: CommandName, answer: Body): unknown {
   const { rc, err, ...rest } = answer;
   if (typeof err === "object" && err !== null) throw refusal(name, err, answer.rsn);
   if (rc !== undefined && rc !== 0) throw refusal(name, { rc }, answer.rsn);

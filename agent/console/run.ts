@@ -1,7 +1,7 @@
 /** One run of the console: which card is meant, how it is reached, and how the outcome is said. */
-import { Failure } from "../errors.ts";
+import { exitCodes, Failure } from "../errors.ts";
 import { listPorts } from "../io/serialfault.ts";
-import type { Context, Outcome } from "./context.ts";
+import type { Context, Hello, Outcome } from "./context.ts";
 import { greet, open, type Session, type Target } from "./session.ts";
 import { type Paint, painter } from "./show.ts";
 import type { Terminal } from "./terminal.ts";
@@ -26,6 +26,9 @@ export interface GlobalOptions {
   readonly json?: boolean;
   readonly timeout: number;
 }
+
+/** Opens a lost line again; null where it cannot come back. */
+type Reopen = (() => Promise<Session>) | null;
 
 /** Serial ports named when none was given. */
 const suggestedMax = 4;
@@ -69,12 +72,16 @@ export class Run {
     return opener(this.target(options), options.timeout * 1000);
   }
 
-  /** Does `act` on a card that has greeted, and prints what came of it. */
+  /** Does `act` on a card that has greeted, and prints what came of it. `yes`: it may be risky. */
   async onCard(
     options: GlobalOptions,
     act: (context: Context) => Promise<Outcome> | Outcome,
+    yes = false,
   ): Promise<void> {
-    await this.onLine(options, async (session) => act(await this.context(session, false)));
+    const { paint } = this;
+    await this.onLine(options, async ({ link, clock }) =>
+      act({ link, clock, paint, confirmed: yes, hello: await greet(link) }),
+    );
   }
 
   /** Does `act` on whatever is at the other end of the line. A signal ends it at once. */
@@ -87,16 +94,26 @@ export class Run {
     }
   }
 
-  async context(session: Session, confirmed: boolean): Promise<Context> {
-    const { link, clock } = session;
-    return { link, clock, paint: this.paint, confirmed, hello: await greet(link) };
+  /** Does `act`, which watches for signals itself, and prints the outcome also after one. */
+  async untilStopped(
+    options: GlobalOptions,
+    act: (session: Session, hello: Hello, reopen: Reopen) => Promise<Outcome>,
+  ): Promise<void> {
+    const session = await this.unlessStopped(this.open(options));
+    try {
+      const hello = await this.unlessStopped(greet(session.link));
+      const isReal = this.target(options).kind === "port";
+      await this.print(await act(session, hello, isReal ? () => this.open(options) : null));
+    } finally {
+      session.close();
+    }
   }
 
   /** Prints the outcome, then does what had to wait for that. */
   async print(outcome: Outcome): Promise<void> {
     const { out } = this.setting.terminal;
     const { command } = this;
-    this.exit = outcome.exit ?? 0;
+    this.exit = this.setting.stop.aborted ? exitCodes.interrupted : (outcome.exit ?? exitCodes.ok);
     if (!this.isJson) {
       if (outcome.text !== "") await out(`${outcome.text}\n`);
     } else if (outcome.printed !== true) {

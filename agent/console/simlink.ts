@@ -11,8 +11,8 @@ import type { Session } from "./session.ts";
 
 /** The part of a simulated card that a console needs. */
 export interface Card {
-  /** Host ends of its serial lines. */
-  readonly lines: readonly Port[];
+  /** Its serial lines; a console has the host's end. */
+  readonly lines: readonly { readonly host: Port }[];
   readonly clock: Clock;
   power(on: boolean): void;
   /** Moves the card's time on by `ms`. */
@@ -34,7 +34,7 @@ export async function openSim(seed: number, timeoutMs: number): Promise<Session>
 export async function openCard(card: Card, timeoutMs: number): Promise<Session> {
   const [line] = card.lines;
   if (line === undefined) throw new Failure("rig.missing", "the simulated card has no serial line");
-  const link = new Link(line, card.clock, { timeoutMs, firstSequence: 0 });
+  const link = new Link(line.host, card.clock, { timeoutMs, firstSequence: 0 });
   let running = true;
   const turn = (): void => {
     if (!running) return;
@@ -58,13 +58,19 @@ export async function openCard(card: Card, timeoutMs: number): Promise<Session> 
 
 async function untilRunning(link: Link, clock: Clock): Promise<void> {
   const deadlineMs = clock.now() + bootMaxMs;
-  for (;;) {
-    try {
-      const status = await link.request("card.status", {}, knockMs);
-      if (status.stage === "runtime") return;
-    } catch (error) {
-      const isSilent = error instanceof Failure && error.code === "link.timeout";
-      if (!isSilent || clock.now() > deadlineMs) throw error;
-    }
+  while (!(await isRunning(link))) {
+    if (clock.now() < deadlineMs) continue;
+    throw new Failure("rig.fault", "the simulated card did not boot within 15 min of its time");
+  }
+}
+
+/** A card that still boots does not answer. */
+async function isRunning(link: Link): Promise<boolean> {
+  try {
+    const { stage } = await link.request("card.status", {}, knockMs);
+    return stage === "runtime";
+  } catch (error) {
+    if (error instanceof Failure && error.code === "link.timeout") return false;
+    throw error;
   }
 }

@@ -1,6 +1,5 @@
 /** The commands and options of `kennel`, and what each of them starts. */
 import { Command, InvalidArgumentError } from "commander";
-import { version } from "../../package.json" with { type: "json" };
 import { history, timeline } from "./boot.ts";
 import { listExits, showExits } from "./exits.ts";
 import { echo, hello, reset } from "./hello.ts";
@@ -10,3 +9,267 @@ import type { GlobalOptions, Run } from "./run.ts";
 import { status } from "./status.ts";
 import { teeCrash, teeStatus } from "./tee.ts";
 import { wdtArm, wdtDisarm, wdtHold, wdtProbe, wdtStatus } from "./wdt.ts";
+
+/** Speed of a serial console unless a card says otherwise. */
+const baudDefault = 115_200;
+/** One answer takes milliseconds; this allows for a card that is busy, and two more attempts. */
+const timeoutDefaultS = 5;
+/** Who asked, where nobody says. */
+const byDefault = "kennel";
+
+/** `hear` gets what the parser has to say: help, version and usage errors. */
+export function plant(run: Run, hear: (text: string) => void): Command {
+  const program = new Command("kennel")
+    .description("Asks and commands a card's resilience agent over its serial line.")
+    .version(__VERSION__, "--version", "print the version")
+    .option("--port <path>", "serial port of the card (or set KENNEL_PORT)")
+    .option("--baud <number>", "its speed in bits per second", whole, baudDefault)
+    .option("--sim", "take a private simulated card instead")
+    .option("--seed <number>", "seed of the simulated card", whole, 1)
+    .option("--json", "print exactly one JSON object, errors included")
+    .option("--timeout <seconds>", "how long to wait for one answer", seconds, timeoutDefaultS)
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({ writeOut: hear, writeErr: hear, outputError: () => {} })
+    .exitOverride()
+    .helpCommand(false);
+  program.hook("preAction", (_program, command) => {
+    run.command = pathOf(command);
+  });
+  const globals = (): GlobalOptions => program.opts();
+  plantCard(program, run, globals);
+  plantBoot(program, run, globals);
+  plantWatchdog(program, run, globals);
+  plantTee(program, run, globals);
+  plantReports(program, run, globals);
+  plantRig(program, run, globals);
+  plantSimulated(program, run, globals);
+  plantHelp(program, run);
+  return program;
+}
+
+type Globals = () => GlobalOptions;
+
+function plantCard(program: Command, run: Run, globals: Globals): void {
+  program
+    .command("hello")
+    .description("who is there")
+    .action(() => run.onCard(globals(), hello));
+  program
+    .command("status")
+    .description("the whole card on one screen")
+    .action(() => run.onCard(globals(), status));
+  program
+    .command("echo <text>")
+    .description("send a text and get it back; any SMP server answers")
+    .action((text: string) => run.onLine(globals(), ({ link }) => echo(link, text)));
+  program
+    .command("reset")
+    .description("restart the card")
+    .option("--yes", "really")
+    .action(({ yes }: Confirmed) => run.onLine(globals(), ({ link }) => reset(link, yes === true)));
+}
+
+function plantBoot(program: Command, run: Run, globals: Globals): void {
+  const boot = program.command("boot").description("how boots went");
+  boot
+    .command("timeline")
+    .description("the stages of this boot against their budgets")
+    .action(() => run.onCard(globals(), timeline));
+  boot
+    .command("history")
+    .description("how the boots before this one ended")
+    .action(() => run.onCard(globals(), history));
+}
+
+function plantWatchdog(program: Command, run: Run, globals: Globals): void {
+  const wdt = program.command("wdt").description("the hardware watchdog");
+  wdt
+    .command("status")
+    .description("its countdown and who keeps it going")
+    .action(() => run.onCard(globals(), wdtStatus));
+  wdt
+    .command("probe")
+    .description("what the hardware can do, and what follows")
+    .action(() => run.onCard(globals(), wdtProbe));
+  wdt
+    .command("arm")
+    .description("start the countdown; it is refreshed while the card is well")
+    .option("--promise <seconds>", "reset this long after the last check-in", seconds)
+    .action(({ promise }: { promise?: number }) =>
+      run.onCard(globals(), (card) => wdtArm(card, milliseconds(promise))),
+    );
+  wdt
+    .command("disarm")
+    .description("stop the countdown, where the card allows it")
+    .option("--by <name>", "who asks, for the card's records", byDefault)
+    .option("--yes", "really")
+    .action(({ by, yes }: { by: string } & Confirmed) =>
+      run.onCard(globals(), (card) => wdtDisarm(card, by), yes),
+    );
+  wdt
+    .command("hold")
+    .description("keep the card alive on purpose, for maintenance")
+    .requiredOption("--for <seconds>", "how long, at most", seconds)
+    .option("--by <name>", "who asks, for the card's records", byDefault)
+    .option("--yes", "really")
+    .action((options: { for: number; by: string } & Confirmed) =>
+      run.onCard(globals(), (card) => wdtHold(card, options.for * 1000, options.by), options.yes),
+    );
+}
+
+function plantTee(program: Command, run: Run, globals: Globals): void {
+  const tee = program.command("tee").description("the trusted execution environment");
+  tee
+    .command("status")
+    .description("its state, its sessions and its crashes")
+    .action(() => run.onCard(globals(), teeStatus));
+  tee
+    .command("crash")
+    .description("crash it; only simulated cards and lab images do that")
+    .action(() => run.onCard(globals(), teeCrash));
+}
+
+interface ReportArguments {
+  readonly since?: string;
+  readonly keep?: true;
+  readonly follow?: true;
+  readonly for?: number;
+}
+
+function plantReports(program: Command, run: Run, globals: Globals): void {
+  program
+    .command("reports")
+    .description("what the card has to tell; shown, then acknowledged")
+    .option("--since <[boot:]seq>", "only what came after this report")
+    .option("--keep", "do not acknowledge: the card keeps them")
+    .option("--follow", "stay and show what comes, across resets and lost lines")
+    .option("--for <seconds>", "with --follow: end by itself", seconds)
+    .action(async (options: ReportArguments) => {
+      const { since, follow } = options;
+      const keep = options.keep === true;
+      const position = (boot: string) => (since === undefined ? null : parseSince(since, boot));
+      if (follow !== true) {
+        const read = { keep };
+        return run.onCard(globals(), (card) =>
+          reports(card, { ...read, since: position(card.hello.boot) }),
+        );
+      }
+      const { stop, terminal } = run.setting;
+      const forMs = milliseconds(options.for) ?? Infinity;
+      const { paint, isJson } = run;
+      await run.untilStopped(globals(), (session, hello, reopen) => {
+        const common = { session, reopen, forMs, stop, terminal, paint, quiet: isJson };
+        return followReports({ ...common, keep, since: position(hello.boot) });
+      });
+    });
+}
+
+function plantRig(program: Command, run: Run, globals: Globals): void {
+  const rig = program.command("rig").description("break a simulated card or a lab image");
+  rig
+    .command("faults")
+    .description("what can be broken")
+    .action(() => run.onCard(globals(), rigFaults));
+  rig
+    .command("inject <fault>", { isDefault: true })
+    .description("break it in this way; the word inject may be left out")
+    .option("--for <seconds>", "heal by itself, for faults that last", seconds)
+    .action((fault: string, options: { for?: number }) =>
+      run.onCard(globals(), (card) => injectFault(card, fault, milliseconds(options.for))),
+    );
+}
+
+interface SimulatedArguments {
+  readonly for?: number;
+  readonly pace?: number;
+  readonly day?: true;
+  readonly whileStdin?: true;
+}
+
+function plantSimulated(program: Command, run: Run, globals: Globals): void {
+  const { stop, terminal, script } = run.setting;
+  const { paint, isJson } = run;
+  program
+    .command("card")
+    .description("run a simulated card on pseudo terminals, for consoles to attach to")
+    .option("--pty", "on pseudo terminals (the only way for now)")
+    .option("--pace <number>", "its seconds per second here", positive)
+    .option("--day", "play one day in the life: crashes, a hang, resets")
+    .option("--for <seconds>", "end by itself", seconds)
+    .option("--while-stdin", "end when stdin does")
+    .action(async (options: SimulatedArguments) => {
+      const { card } = await import("./card.ts");
+      const forMs = milliseconds(options.for) ?? Infinity;
+      const { pace = null, day = false, whileStdin = false } = options;
+      const { seed } = globals();
+      await run.print(
+        await card({ seed, pace, day, forMs, stop, whileStdin, terminal, json: isJson }),
+      );
+    });
+  program
+    .command("demo")
+    .description("a simulated card, its line and a live view of one day in its life")
+    .option("--for <seconds>", "end by itself, with a summary", seconds)
+    .action(async (options: SimulatedArguments) => {
+      const { demo } = await import("./demo.ts");
+      const forMs = milliseconds(options.for) ?? Infinity;
+      const { seed } = globals();
+      await run.print(await demo({ seed, forMs, stop, terminal, paint, json: isJson, script }));
+    });
+}
+
+function plantHelp(program: Command, run: Run): void {
+  program
+    .command("help [topic...]")
+    .description("about a command; `help exit-codes` lists the exit statuses")
+    .action(async (topic: string[]) => {
+      if (topic.join(" ") !== "exit-codes") return find(program, topic).help();
+      const exits = listExits();
+      await run.print({ data: { exits }, text: showExits(exits, run.paint) });
+    });
+}
+
+function find(program: Command, topic: readonly string[]): Command {
+  return topic.reduce((command, name) => {
+    const found = command.commands.find((candidate) => candidate.name() === name);
+    if (found === undefined) return command.error(`no help on '${topic.join(" ")}'`);
+    return found;
+  }, program);
+}
+
+interface Confirmed {
+  readonly yes?: true;
+}
+
+/** "wdt status" */
+function pathOf(command: Command): string {
+  const { parent } = command;
+  return parent === null ? "" : `${pathOf(parent)} ${command.name()}`.trim();
+}
+
+function milliseconds(given: number | undefined): number | undefined {
+  return given === undefined ? undefined : Math.round(given * 1000);
+}
+
+/** Longest span taken, in seconds: a year; timers count no further than 25 days at once. */
+const secondsMax = 31_536_000;
+
+function seconds(text: string): number {
+  const value = positive(text);
+  if (value > secondsMax) throw new InvalidArgumentError(`At most ${secondsMax} seconds.`);
+  return value;
+}
+
+function positive(text: string): number {
+  const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : 0;
+  if (!(value > 0)) throw new InvalidArgumentError("Give a number above 0.");
+  return value;
+}
+
+function whole(text: string): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value)) {
+    throw new InvalidArgumentError("Give a whole number.");
+  }
+  return value;
+}

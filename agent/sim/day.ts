@@ -1,50 +1,50 @@
 /**
- * One day in the life of a card, in half a minute: it boots and is adopted, its TEE crashes and
- * comes back, its agent hangs and the watchdog ends that, and then its slot stops booting until
- * the card falls back to the other one.
+ * One day in the life of a card, in half a minute of its own time: it boots and is adopted, its TEE
+ * crashes and is restored, its agent hangs and the watchdog ends that, and a bad update makes it
+ * fall back to the other slot. What a person sees of it comes over the serial line alone.
  */
-import { configure } from "../config.ts";
+import { type AgentConfig, configure } from "../config.ts";
 import { World } from "./world.ts";
 
-/** A card that boots in seconds and promises a reset in four, so that a day can be watched. */
-const promiseS = 4;
-/** Less than the promise: the refresh service is at work. */
-const hardwareMaxS = 2;
-/** Twelve steps of a boot take two and a half seconds. */
+/** Milliseconds of each of the ten steps of a boot: one takes some two and a half seconds. */
 const stepMs = 220;
+/** Reset this long after the last check-in (T2), in seconds. */
+const promiseS = 4;
+/** Less than the promise (T1), in seconds: the refresh service is at work. */
+const hardwareMaxS = 2;
+/** The boot loader's watchdog, so that a boot that hangs is over soon, ms. */
 const bootWatchdogMs = 1500;
 /** Failed boots before the other slot is taken: two, for a short day. */
 const attemptsMax = 2;
 
-/** What happens when, ms after the start of the day. Each waits for the card to be up again. */
-const events: readonly { atMs: number; act: (world: World) => void }[] = [
-  { atMs: 5_500, act: (world) => world.tee.crash() },
-  { atMs: 8_000, act: (world) => world.hangAgent(Infinity) },
-  {
-    atMs: 17_000,
-    act: (world) => {
-      world.bootFaults.a = { hang: { stage: "os_load", step: "load_kernel" } };
-      world.agent?.reset("operator");
-    },
-  },
-];
+/** When things happen, ms from the power switch; at the end the other slot is up and confirmed. */
+const scheduleMs = { teeCrash: 5500, hang: 8000, badUpdate: 17_000, end: 27_000 };
 
-/** When the card is up again on the other slot and has confirmed it. */
-export const dayMs = 27_000;
+export interface Day {
+  readonly world: World;
+  readonly lengthMs: number;
+}
 
-/** A card whose day is planned; it begins with `power(true)` and can be played once. */
-export function dayWorld(seed: number): World {
-  const base = configure(
-    {
-      name: "day",
-      lab: true,
-      watchdog: { policy: "simulate", promise_s: promiseS, hardware_max_s: hardwareMaxS },
-      tasks: [{ name: "dataplane", every_s: 2 }],
-    },
-    __VERSION__,
-  );
-  const plan = { ...base.plan, watchdogMs: bootWatchdogMs, attemptsMax };
-  const world = new World({ seed, config: { ...base, plan }, stepMs });
-  for (const { atMs, act } of events) world.clock.at(atMs, () => act(world));
-  return world;
+/** A card with two serial lines that will live through its day once it is powered. */
+export function planDay(seed: number): Day {
+  const world = new World({ seed, config: dayConfig(), stepMs });
+  const at = (ms: number, act: () => void): void => void world.clock.at(ms, act);
+  at(scheduleMs.teeCrash, () => world.tee.crash());
+  at(scheduleMs.hang, () => world.hangAgent(Infinity));
+  at(scheduleMs.badUpdate, () => {
+    world.bootFaults.a = { hang: { stage: "os_load", step: "load_kernel" } };
+    world.agent?.reset("update");
+  });
+  return { world, lengthMs: scheduleMs.end };
+}
+
+function dayConfig(): AgentConfig {
+  const watchdog = {
+    policy: "simulate",
+    promise_s: promiseS,
+    hardware_max_s: hardwareMaxS,
+  } as const;
+  const tasks = [{ name: "dataplane", every_s: 2 }];
+  const config = configure({ name: "sim", lab: true, watchdog, tasks }, "sim");
+  return { ...config, plan: { ...config.plan, watchdogMs: bootWatchdogMs, attemptsMax } };
 }

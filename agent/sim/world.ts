@@ -8,7 +8,7 @@ import { type AgentConfig, configure } from "../config.ts";
 import { Failure } from "../errors.ts";
 import { bootCodec } from "../heads/bootcodec.ts";
 import type { Platform } from "../io/platform.ts";
-import { type Port, portQueueBytesMax } from "../io/port.ts";
+import { portQueueBytesMax } from "../io/port.ts";
 import { Journal } from "../journal.ts";
 import type { HardwareCause, Slot } from "../machines/bootrecord.ts";
 import { SimClock } from "./clock.ts";
@@ -55,9 +55,7 @@ export class World {
   readonly chip: SimChip;
   readonly disk: SimDisk;
   readonly tee: SimTee;
-  /** Serial cables; `lines` are their ends at the host. */
-  readonly cables: SimLine[];
-  readonly lines: readonly Port[];
+  readonly lines: SimLine[];
   /** What goes wrong in boots of each slot. */
   readonly bootFaults: Record<Slot, BootFaults> = { a: {}, b: {}, safe: {} };
   /** Tasks of the card's operating system that have stopped checking in. */
@@ -88,13 +86,12 @@ export class World {
     this.disk = new SimDisk(this.random.fork("disk"));
     this.machine = new LifeClock(this.clock);
     this.tee = new SimTee();
-    this.cables = Array.from({ length: options.lineCount ?? 2 }, (_, at) => {
+    this.lines = Array.from({ length: options.lineCount ?? 2 }, (_, at) => {
       const random = this.random.fork(`line${at}`);
       const baud = options.baud ?? 115_200;
       const queueBytes = portQueueBytesMax;
       return new SimLine({ baud, queueBytes, random, clock: this.clock });
     });
-    this.lines = this.cables.map(({ host }) => host);
   }
 
   /** Plugs the card in, or pulls the plug. */
@@ -145,7 +142,7 @@ export class World {
   /** kill -9 of the agent: its thread dies with it, and nobody writes the magic character. */
   killAgent(): void {
     this.hangKernel();
-    for (const cable of this.cables) cable.card.close();
+    for (const line of this.lines) line.card.close();
   }
 
   /** Starts the agent again on the running kernel, as a service manager would. */
@@ -239,7 +236,7 @@ export class World {
         this.config,
       );
       this.agent = agent;
-      for (const cable of this.cables) agent.attach(life.port(cable.card));
+      for (const line of this.lines) agent.attach(life.port(line.card));
       agent.start();
       for (const { name, everyMs } of this.config.tasks) this.runTask(life, name, everyMs / 2);
     } catch (error) {
