@@ -255,10 +255,10 @@ function protection(agent: Agent): ResponseOf<"card.protection"> {
 }
 
 function reports(agent: Agent): Handlers {
-  const { ledger, host } = agent;
+  const { ledger } = agent;
   return {
     "report.subscribe": ({ for_ms }, line) => {
-      const granted = host.subscribe(line, for_ms);
+      const granted = agent.host.subscribe(line, for_ms);
       const own = ledger.boots().find(({ boot }) => boot === agent.boot.id);
       const pending = ledger.pending.length;
       return { boot: agent.boot.id, last_seq: own?.lastSeq ?? 0, pending, for_ms: granted };
