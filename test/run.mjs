@@ -62,7 +62,7 @@ function deadlineOf(source) {
 
 /** Calls of `only` and `skip` on what uvu's suite() or the shared test made. */
 function shortcutsIn(source) {
-  const suites = [...source.matchAll(/\b(\w+) = (?:\w+\.)?suite\(/g)].map((match) => match[1]);
+  const suites = [...source.matchAll(/\b(\w+) = [^\n;]*\bsuite\(/g)].map((match) => match[1]);
   const calls = source.matchAll(/\b(\w+)\.(only|skip)\(/g);
   return [...calls].filter(([, name]) => name === "test" || suites.includes(name));
 }

@@ -1,9 +1,10 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are samples of code
 /** The tree keeps the rules of the design; and each rule catches what it is there to catch. */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { importProblems, importsOf, ownerProblems } from "./tidy/imports.ts";
+import { contractsAmong, importProblems, importsOf, ownerProblems } from "./tidy/imports.ts";
 import { codeProblems, textProblems } from "./tidy/rules.ts";
 import { functionsOf, type Source, sourceOf } from "./tidy/source.ts";
 
@@ -36,7 +37,9 @@ tidy("imports follow the table", () => {
     .filter((path) => isScript.test(path))
     .map(read);
   assert.ok(sources.length > 20, "the tree was found");
-  none([...sources.flatMap(importProblems), ...ownerProblems(sources)]);
+  const contracts = contractsAmong(sources);
+  const problems = sources.flatMap((source) => importProblems(source, contracts));
+  none([...problems, ...ownerProblems(sources)]);
 });
 
 tidy("code keeps its limits and bans", () => {
@@ -59,12 +62,13 @@ tidy("the lock file names no registry", () => {
 
 // The rules themselves -------------------------------------------------------------------------
 
+const noContracts: ReadonlySet<string> = new Set();
+
 /** What all rules for code say of `text` as the file `path`, without the place. */
 function said(path: string, text: string): string[] {
   const source = sourceOf(path, text);
-  return [...importProblems(source), ...codeProblems(source)].map((line) =>
-    line.slice(line.indexOf(": ") + 2),
-  );
+  const problems = [...importProblems(source, noContracts), ...codeProblems(source)];
+  return problems.map((line) => line.slice(line.indexOf(": ") + 2));
 }
 
 const wrongImports: readonly (readonly [path: string, text: string])[] = [
@@ -125,6 +129,28 @@ tidy("each right import is let through", () => {
   for (const [path, text] of rightImports) none(said(path, text));
 });
 
+tidy("a file of io is a contract while it only says how things look", () => {
+  const texts: Record<string, string> = {
+    "agent/io/port.ts": "export const bytesMax = 16;\nexport interface Port {}",
+    "agent/io/disk.ts": 'import type { Port } from "./port.ts";\nexport interface Disk {}',
+    "agent/io/watchdog.ts": "export interface Watchdog {\n  setTimeout(ms: number): number;\n}",
+    "agent/io/timer.ts": "export const arm = () => setTimeout(() => {}, 5);",
+    "agent/io/files.ts": 'import { openSync } from "node:fs";',
+    "agent/io/clock.ts": "export const now = () => process.hrtime();",
+    "agent/io/date.ts": "export const now = () => Date.now();",
+    "agent/io/second.ts": 'import { openSync } from "./files.ts";',
+    "agent/sim/port.ts": "export const bytesMax = 16;",
+  };
+  const sources = Object.entries(texts).map(([path, text]) => sourceOf(path, text));
+  const contracts = contractsAmong(sources);
+  assert.equal([...contracts], ["agent/io/port.ts", "agent/io/disk.ts", "agent/io/watchdog.ts"]);
+  const user = sourceOf("agent/heads/a.ts", 'import { bytesMax } from "../io/port.ts";');
+  none(importProblems(user, contracts));
+  assert.is(importProblems(user, noContracts).length, 1);
+  const monitor = sourceOf("agent/wire/a.ts", 'import { bytesMax } from "../io/port.ts";');
+  assert.is(importProblems(monitor, contracts).length, 1);
+});
+
 tidy("serialport in a second file is caught, each alone is not", () => {
   const text = 'import { SerialPortStream } from "@serialport/stream";';
   const sources = ["agent/io/serial.ts", "agent/io/port.ts"].map((path) => sourceOf(path, text));
@@ -155,6 +181,7 @@ const wrongCode: readonly (readonly [path: string, text: string])[] = [
   [pure, "setTimeout(() => {}, 5);"],
   [pure, "const timer = wait ? setTimeout(go) : null;"],
   [pure, "const later = setInterval;"],
+  [pure, "const later = isSoon ? setTimeout : never;"],
   [pure, "globalThis.setTimeout(go, 5);"],
   [pure, "const text = `${setTimeout(go, 5)}`;"],
   ["agent/sim/world.ts", "setImmediate(go);"],
@@ -201,6 +228,7 @@ const rightCode: readonly (readonly [path: string, text: string])[] = [
   ["agent/sim/watchdog.ts", "class A {\n  setTimeout(timeoutMs: number): number {\n  }\n}"],
   ["agent/heads/a.ts", "interface A {\n  setTimeout(timeoutMs: number): number;\n}"],
   ["agent/heads/a.ts", "const granted = device.setTimeout(5);"],
+  [pure, "const options = { setTimeout: 0x80, setInterval: 1 };"],
   [pure, "const pattern = /[/'\"]{2}/;\nconst ratio = a / b; const c = d / e;"],
   ["agent/console/a.ts", `function a() {\n${lines(68)}}\nfunction b() {\n${lines(68)}}\n`],
   ["agent/console/a.ts", `const table = {\n${lines(100, "  a: 1,\n")}};\n`],

@@ -1,5 +1,6 @@
 /** Who may import what: the table of the design, and one owner per package with consequences. */
 import { posix } from "node:path";
+import { timersIn } from "./rules.ts";
 import { lineAt, type Source } from "./source.ts";
 
 export interface Import {
@@ -105,19 +106,35 @@ function targetOf(source: Source, specifier: string): string {
   return posix.normalize(posix.join(posix.dirname(source.path), specifier));
 }
 
+const realThing = /\b(?:process|Date|Math\.random|performance)\b/;
+
+/**
+ * Files of io/ that only say how things look: interfaces and constants, no real thing behind
+ * them. Who may know their types may know their constants too.
+ */
+export function contractsAmong(sources: readonly Source[]): Set<string> {
+  const contracts = sources.filter(
+    (source) =>
+      source.path.startsWith("agent/io/") &&
+      !realThing.test(source.code) &&
+      timersIn(source.code).length === 0 &&
+      !importsOf(source).some(({ isValue }) => isValue),
+  );
+  return new Set(contracts.map(({ path }) => path));
+}
+
 /** Problems of one file, as `path:line: what`. */
-export function importProblems(source: Source): string[] {
+export function importProblems(source: Source, contracts: ReadonlySet<string>): string[] {
   const zone = zones.find(({ holds }) => holds.test(source.path));
   if (!zone) return [`${source.path}:1: in no zone of the import table`];
   return importsOf(source).flatMap(({ line, specifier, isValue }) => {
     const target = targetOf(source, specifier);
-    const isAllowed = zone.values.test(target) || (!isValue && zone.types.test(target));
-    const isOnlyType = isValue && zone.types.test(target);
+    const isKnown = zone.types.test(target);
+    const isHarmless = !isValue || contracts.has(target);
+    const isAllowed = zone.values.test(target) || (isKnown && isHarmless);
     const owner = owned.find((one) => one.package.test(specifier));
     return [
-      ...(isAllowed
-        ? []
-        : [`${zone.name} may not import ${isOnlyType ? "values of " : ""}${target}`]),
+      ...(isAllowed ? [] : [`${zone.name} may not import ${isKnown ? "values of " : ""}${target}`]),
       ...(!owner || owner.owner.test(source.path) || owner.besides.test(source.path)
         ? []
         : [`${specifier} belongs to ${owner.owner.source} alone`]),

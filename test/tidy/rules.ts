@@ -67,15 +67,23 @@ const bans: readonly Ban[] = [
 const timer =
   /(?<![.\w$#])(?:setTimeout|setInterval|setImmediate)\b|\bglobal(?:This)?\.set[TI]\w+/g;
 
-function timerProblems(source: Source): string[] {
-  if (!timeless.test(source.path)) return [];
-  return [...source.code.matchAll(timer)]
-    .filter(({ index, 0: name }) => !isDeclaration(source.code, index, index + name.length))
-    .map(({ index, 0: name }) => `${source.path}:${lineAt(source, index)}: ${name}`);
+/** Uses of global timers: what stands where. */
+export function timersIn(code: string): { index: number; name: string }[] {
+  return [...code.matchAll(timer)]
+    .map(({ index, 0: name }) => ({ index, name }))
+    .filter(({ index, name }) => !isDeclaration(code, index, index + name.length));
 }
 
-/** `name(...): type` and `name(...) {` at the beginning of a line, or `name: ...` in a type. */
+function timerProblems(source: Source): string[] {
+  if (!timeless.test(source.path)) return [];
+  return timersIn(source.code).map(
+    ({ index, name }) => `${source.path}:${lineAt(source, index)}: ${name}`,
+  );
+}
+
+/** `name(...): type` and `name(...) {` at the beginning of a line, or a property `name: ...`. */
 function isDeclaration(code: string, start: number, end: number): boolean {
+  if (/[{,]\s*$/.test(code.slice(0, start)) && /^\s*:/.test(code.slice(end))) return true;
   const before = code.slice(code.lastIndexOf("\n", start) + 1, start);
   const isFirst = /^\s*(?:(?:async|override|public|private|protected|readonly)\s+)*$/.test(before);
   if (!isFirst) return false;

@@ -19,7 +19,7 @@ interface Outcome {
 /** Source of a test file around `body`, as plain as a built one. */
 function file(body: string, ending = "sample.run();"): string {
   const uvu = JSON.stringify(join(repository, "node_modules/uvu"));
-  return `const { suite } = require(${uvu});\nconst sample = suite("sample");\n${body}\n${ending}\n`;
+  return `const sample = require(${uvu}).suite("sample");\n${body}\n${ending}\n`;
 }
 
 /** The runner takes only built files, so its samples for skip() print what it prints. */
