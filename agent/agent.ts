@@ -241,6 +241,8 @@ export class Agent {
   private flush(): void {
     const before = this.ledger.degraded;
     this.ledger.flush();
+    // After the reports: what the record says was told must have reached the disk first.
+    this.boot.journal.flush();
     const dropped = this.ledger.takeDrops();
     if (dropped > 0) this.emit({ kind: "report:dropped", count: dropped, class: "state" });
     const problem = this.ledger.degraded;

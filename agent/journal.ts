@@ -41,6 +41,7 @@ export class Journal<T> {
   private readonly name: string;
   private readonly codec: Codec<T>;
   private sequence: number;
+  private staged = false;
   /** The slot that the next commit overwrites: never the one holding the newest value. */
   private target: "a" | "b";
 
@@ -76,8 +77,20 @@ export class Journal<T> {
   /** Stores a value: on return it is on stable storage, or `degraded` says why not. */
   commit(value: T): void {
     this.value = value;
+    this.staged = false;
     this.sequence = (this.sequence + 1) >>> 0;
     if (this.put(this.target, this.sequence)) this.target = this.target === "a" ? "b" : "a";
+  }
+
+  /** Takes a new value that may wait for the next `flush`: several of them cost one write. */
+  stage(value: T): void {
+    this.value = value;
+    this.staged = true;
+  }
+
+  /** Stores what was staged. */
+  flush(): void {
+    if (this.staged) this.commit(this.value);
   }
 
   /** Keeps the present value as the last known good one: after a boot that proved healthy. */

@@ -51,9 +51,11 @@ export class Ledger {
   /** Opens the ledger of an agent whose boot id is `boot`; reports of earlier boots are kept. */
   constructor(disk: Disk, boot: string) {
     this.disk = disk;
-    this.salvaged = this.load();
+    const found = this.load();
+    this.salvaged = found === "damaged";
     this.own = this.count(boot);
-    this.rewrite();
+    if (found === "intact") this.buffered.push(record(countEntry(this.own)));
+    else this.rewrite();
   }
 
   /** Numbers and buffers a report; `flush` makes it durable. */
@@ -166,10 +168,7 @@ export class Ledger {
     this.buffered = [];
     this.generation += 1;
     const next = 1 - this.segment;
-    const counts = [...this.counts.values()].map((count) => {
-      const { boot, lastSeq, acknowledged, dropped } = count;
-      return record({ t: "count", boot, last: lastSeq, acknowledged, dropped });
-    });
+    const counts = [...this.counts.values()].map((count) => record(countEntry(count)));
     const reports = this.pending.map((report) => record({ t: "report", report }));
     const begin = record({ t: "begin" }, this.generation);
     const bytes = concat([begin, ...counts, ...reports, record({ t: "end" })]);
@@ -192,25 +191,27 @@ export class Ledger {
     }
   }
 
-  /** Reads the newer complete segment. Returns true when anything was damaged. */
-  private load(): boolean {
+  /** Reads the newer complete segment. */
+  private load(): "none" | "intact" | "damaged" {
     const segments = [0, 1].map((at) => {
       let bytes: Uint8Array | undefined;
       this.guard(() => {
         bytes = this.disk.read(this.file(at));
       });
-      return { at, present: bytes !== undefined, ...readRecords(bytes ?? new Uint8Array(0)) };
+      const length = bytes?.length ?? 0;
+      return { at, length, ...readRecords(bytes ?? new Uint8Array(0)) };
     });
     const complete = segments.filter((segment) => segment.entries.some(isEnd));
     complete.sort((left, right) => right.generation - left.generation);
     const [best] = complete;
-    const damaged = segments.some((segment) => segment.present && segment.damaged);
-    if (best === undefined) return segments.some((segment) => segment.present);
+    const present = segments.some((segment) => segment.length > 0);
+    if (best === undefined) return present ? "damaged" : "none";
     this.segment = best.at;
+    this.written = best.length;
     this.generation = Math.max(...segments.map((segment) => segment.generation));
-    let intact = true;
+    let intact = !segments.some((segment) => segment.damaged);
     for (const entry of best.entries) intact = this.replay(entry) && intact;
-    return damaged || !intact;
+    return intact ? "intact" : "damaged";
   }
 
   /** Applies one record; false when it is not of any known form. */
@@ -246,6 +247,11 @@ export class Ledger {
       if (at >= 0) this.pending.splice(at, 1);
     }
   }
+}
+
+function countEntry(count: BootCount): Record<string, unknown> {
+  const { boot, lastSeq, acknowledged, dropped } = count;
+  return { t: "count", boot, last: lastSeq, acknowledged, dropped };
 }
 
 /** The record that closes a rewritten segment's opening: without it the segment is not believed. */

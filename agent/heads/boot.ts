@@ -97,7 +97,7 @@ export class BootHead {
       const failures = last.slot === "safe" ? 0 : value.failures[last.slot];
       this.emit({ kind: "boot:fallback", from: last.slot, slot: current.slot, failures });
     }
-    this.journal.commit({ ...value, told: value.boots });
+    this.journal.stage({ ...value, told: value.boots });
   }
 
   /** The agent runs: stage adopt begins. */
@@ -149,7 +149,7 @@ export class BootHead {
   tick(nowMs: number): void {
     if (nowMs < this.dueMs) return;
     this.aliveMs = nowMs;
-    this.journal.commit(this.uptimeNoted(this.journal.value));
+    this.journal.stage(this.uptimeNoted(this.journal.value));
   }
 
   timeline(): ResponseOf<"boot.timeline"> {
@@ -258,7 +258,7 @@ export class BootHead {
     switch (effect.kind) {
       case "mark": {
         const uptimeMs = boot.uptimeMs(this.state, effect.atMs);
-        journal.commit(record.mark(journal.value, effect.stage, effect.step, uptimeMs));
+        journal.stage(record.mark(journal.value, effect.stage, effect.step, uptimeMs));
         return;
       }
       case "entered": {

@@ -32,6 +32,8 @@ export interface Disk {
 /** The real thing: a folder on a file system. */
 export class FileDisk implements Disk {
   private readonly folder: string;
+  /** Files whose name in the folder is known to be on stable storage. */
+  private readonly named = new Set<string>();
 
   /** Creates the folder when it is not there. Failure `journal.degraded` when it cannot. */
   constructor(folder: string) {
@@ -41,7 +43,10 @@ export class FileDisk implements Disk {
 
   read(name: string): Uint8Array | undefined {
     try {
-      return readFileSync(join(this.folder, name));
+      const bytes = readFileSync(join(this.folder, name));
+      // A file that outlived its writer has its name on disk: nothing here renames.
+      this.named.add(name);
+      return bytes;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
       throw failure(join(this.folder, name), error);
@@ -58,14 +63,18 @@ export class FileDisk implements Disk {
     attempt(path, () => appendFileSync(path, bytes, { mode: 0o600 }));
   }
 
-  /** fsync of the file and of the folder that names it. */
+  /** fsync of the file, and the first time of the folder that names it. */
   sync(name: string): void {
     const path = join(this.folder, name);
-    for (const target of [path, this.folder]) attempt(path, () => syncPath(target));
+    attempt(path, () => syncPath(path));
+    if (this.named.has(name)) return;
+    attempt(path, () => syncPath(this.folder));
+    this.named.add(name);
   }
 
   remove(name: string): void {
     const path = join(this.folder, name);
+    this.named.delete(name);
     attempt(path, () => rmSync(path, { force: true }));
   }
 }
