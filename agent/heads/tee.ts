@@ -12,7 +12,14 @@ import { table } from "../machines/tee.ts";
 import type { CallClass, Send, Verdict } from "../machines/teecalls.ts";
 import { servicesMax, type TeeConfig } from "../machines/teeconfig.ts";
 import { nameOf, type ReeContext, type TeeHistory } from "../machines/teerecord.ts";
-import { dueMs, type Effect, type Event, initial, type State, statusOf } from "../machines/teestate.ts";
+import {
+  dueMs,
+  type Effect,
+  type Event,
+  initial,
+  type State,
+  statusOf,
+} from "../machines/teestate.ts";
 import type { ResponseOf, TeeState } from "../wire/commands.ts";
 
 export interface TeeIo {

@@ -22,7 +22,7 @@ import {
   allServices,
   begin,
   byOperator,
-  climb,
+  crashedAgain,
   type Signal,
   signalOf,
   widen,
@@ -52,10 +52,16 @@ function reply(state: Ready | Suspect, event: EventOf<"reply">): Next {
   if (reading.kind === "dead") {
     return begin(core, signalOf(core, event.result, service, { service, command }), event.atMs);
   }
-  if (reading.kind !== "unclear") return answered(state, made, event);
+  if (reading.kind !== "unclear") return answered(trusted(state, event.atMs), made, event);
   const next = unanswered(state, made);
   if (state.kind === "suspect") return next;
   return after(next.effects, suspectOf(next.state.core, `reply ${reading.code}`, event.atMs));
+}
+
+/** An answer is a sign of life: a TEE that is busy with long calls is slow, not dead. */
+function trusted(state: Ready | Suspect, atMs: number): Ready | Suspect {
+  if (state.kind === "ready") return state;
+  return { ...state, deadlineMs: atMs + state.core.config.suspectMs };
 }
 
 /** Replies during a recovery: of calls that go on, or of another victim of the same crash. */
@@ -71,7 +77,7 @@ function replyMeanwhile(state: Recovering, event: EventOf<"reply">): Next {
   if (reading.kind === "unclear" || known) return unanswered(state, made);
   const signal = signalOf(core, event.result, service, { service, command });
   if (early && signal.rung === "session") return widen(state, signal);
-  return climb(state, { because: `crash ${signal.code} in ${state.kind}`, signal }, event.atMs);
+  return crashedAgain(state, signal, event.atMs);
 }
 
 /** Looks at a TEE that somebody doubts: a canary, unless one is under way. */
@@ -164,8 +170,7 @@ function crash(state: Ready | Suspect, event: EventOf<"crash">): Next {
 /** A crash of this epoch: what was being done has failed. One of an earlier epoch is the same. */
 function crashAgain(state: Recovering, event: EventOf<"crash">): Next {
   if (event.epoch !== state.core.epoch) return stay(state);
-  const signal = signalOf(state.core, event.result, event.service, null);
-  return climb(state, { because: `crash ${signal.code} in ${state.kind}`, signal }, event.atMs);
+  return crashedAgain(state, signalOf(state.core, event.result, event.service, null), event.atMs);
 }
 
 /** The operator takes it on: what was counted and quarantined is forgiven. */

@@ -2,8 +2,9 @@
 import type { SessionRef } from "../io/tee.ts";
 import { stay, to } from "./fsm.ts";
 import { type EventOf, expired, hangOf } from "./teeanswers.ts";
-import { climb, giveUp, widen } from "./teerecovery.ts";
-import { codeOf, readResult } from "./teesignals.ts";
+import { above } from "./teeladder.ts";
+import { choose, climb, crashedAgain, giveUp, widen } from "./teerecovery.ts";
+import { codeOf, type Reading, readResult } from "./teesignals.ts";
 import type { Core, Effect, Recovering, State, StepName } from "./teestate.ts";
 import {
   advance,
@@ -128,10 +129,18 @@ export function failed(state: Recovering, event: EventOf<"failed">): Next {
     const said = report({ kind: "tee:step", step: `save_hardware (failed: ${code})`, epoch });
     return after([said], proceed(state, key, atMs));
   }
-  if (isAnswer && verb === "open") return serviceDown(state, name, code, atMs);
+  if (verb === "open" && (isAnswer || isHopeless(state, kind, atMs))) {
+    return serviceDown(state, name, code, atMs);
+  }
   const again = key === "restart" || isAnswer;
   const hopeless = errno !== null && impossible.includes(errno);
   return climb(state, { because, again: again && !hopeless }, atMs);
+}
+
+/** One service that stays dead in a living TEE is no reason to reset the card. */
+function isHopeless(state: Recovering, kind: Reading["kind"], atMs: number): boolean {
+  if (kind !== "dead") return false;
+  return choose(state.core, above(state.recovery.rung), atMs).rung === "card_reset";
 }
 
 /** The TEE lives and will not open this one service: the others need not suffer for it. */
@@ -161,7 +170,7 @@ export function tick(state: Recovering, { atMs }: EventOf<"tick">): Next {
   if (hung.length > 0) {
     const signal = hangOf(hung);
     if (isBefore(kind, "restart")) return after(next.effects, widen(current, signal));
-    return after(next.effects, climb(current, { because: `hang in ${kind}`, signal }, atMs));
+    return after(next.effects, crashedAgain(current, signal, atMs));
   }
   if (atMs < recovery.performMs) return next;
   return after(next.effects, performDue(current, atMs));

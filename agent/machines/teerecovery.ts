@@ -76,7 +76,8 @@ function sayRungs({ rung, skipped }: Choice, because: string): Effect[] {
   return [...skipped.map((one) => report({ kind: "tee:rung", ...one })), ...taken];
 }
 
-function choose(core: Core, from: Rung, atMs: number): Choice {
+/** The rung that is next, for this signal or simply upwards. */
+export function choose(core: Core, from: Rung, atMs: number): Choice {
   return chooseRung(from, core.facts.powers, core.history.attempts, core.config, atMs);
 }
 
@@ -85,8 +86,16 @@ function crashed(core: Core, { code, trigger }: Signal, rung: Rung): Effect {
   return report({ kind: "tee:crashed", epoch, rung, code, trigger: nameOf(trigger) });
 }
 
-/** From a crash to the first step, or to a card reset when every rung below it is out. */
-export function begin(core: Core, signal: Signal, atMs: number): Next {
+/**
+ * From a crash to the first step, or to a card reset when every rung below it is out. `told`:
+ * services whose subscribers still believe that they are unavailable.
+ */
+export function begin(
+  core: Core,
+  signal: Signal,
+  atMs: number,
+  told: readonly string[] = [],
+): Next {
   const noted = noteCrash(core, signal);
   const epoch = core.epoch + 1;
   const counted: Core = { ...core, epoch, history: { ...noted.history, epoch } };
@@ -102,12 +111,13 @@ export function begin(core: Core, signal: Signal, atMs: number): Next {
   ];
   if (rung === "card_reset") {
     const because = `crash ${code}, and no milder restart is left`;
-    return after(said, giveUp(recorded, [], because, atMs));
+    return after(said, giveUp(recorded, told, because, atMs));
   }
   const history = withAttempt(recorded.history, rung, atMs);
   const current = { ...recorded, history };
   const scope = rung === "tee_os" ? allServices(core) : signal.services;
-  const recovery = fresh(current, rung, scope, atMs);
+  const made = fresh(current, rung, scope, atMs);
+  const recovery = { ...made, told: merged(made.told, told) };
   return after(
     [...said, { kind: "journal", history }],
     enter("save_hardware", current, recovery, atMs),
@@ -191,7 +201,7 @@ export function climb(
 ): Next {
   const { core, recovery, kind } = state;
   const { because, signal } = why;
-  const early = isBefore(kind, "restart");
+  const early = isUntried(state);
   const noted = signal === undefined ? null : noteCrash(core, signal);
   const epoch = core.epoch + 1;
   const counted = { ...core, epoch, history: { ...(noted?.history ?? core.history), epoch } };
@@ -222,8 +232,25 @@ export function climb(
   ];
   const wider = widened(moved);
   const place = { ...moved, core: wider.core, recovery: wider.recovery };
-  const onward = early ? advance(place, atMs) : enter("restart", wider.core, wider.recovery, atMs);
+  const onward = isBefore(kind, "restart")
+    ? advance(place, atMs)
+    : enter("restart", wider.core, wider.recovery, atMs);
   return after([...effects, ...wider.effects], onward);
+}
+
+/** The rung chosen has not been tried: the restart is still to come, or waits for its time. */
+function isUntried({ kind, recovery }: Recovering): boolean {
+  return isBefore(kind, "restart") || (kind === "restart" && recovery.performMs < Infinity);
+}
+
+/**
+ * Another crash while this one is dealt with: the recovery has to be a stronger one. Once all is
+ * restored and calls pass again, it is a crash like any other.
+ */
+export function crashedAgain(state: Recovering, signal: Signal, atMs: number): Next {
+  const { kind, core, recovery } = state;
+  if (!isBefore(kind, "resume")) return begin(core, signal, atMs, recovery.told);
+  return climb(state, { because: `crash ${signal.code} in ${kind}`, signal }, atMs);
 }
 
 function merged(scope: readonly string[], more: readonly string[] = []): readonly string[] {

@@ -270,7 +270,7 @@ export function statusOf(state: State, atMs: number): TeeState {
   const restarts = facts.powers.map((rung) => recentAttempts(history.attempts, rung, config, atMs));
   const hardware = facts.hardwareStatus ? ["hardware_status"] : [];
   return {
-    state: state.kind,
+    state: !facts.present ? "absent" : !facts.usable ? "unusable" : state.kind,
     simulated: facts.simulated,
     epoch: core.epoch,
     crashes: history.crashes,

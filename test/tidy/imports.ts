@@ -25,7 +25,8 @@ const core = "agent/(?!main\\.ts|build\\.d\\.ts)[a-z]+\\.ts|agent/heads/.+";
 const zones: readonly Zone[] = [
   {
     name: "what only assembles",
-    holds: /^(agent\/main\.ts|agent\/(console|rig)\/|agent\/sim\/(world|day)\.ts|test\/|build\.mjs$)/,
+    holds:
+      /^(agent\/main\.ts|agent\/(console|rig)\/|agent\/sim\/(world|day)\.ts|test\/|build\.mjs$)/,
     values: anything,
     types: anything,
   },
