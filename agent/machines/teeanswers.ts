@@ -1,0 +1,120 @@
+/** The cells that deal with calls: sending, answering, and what time does to them. */
+import { to } from "./fsm.ts";
+import { answer, type Call, end, send } from "./teecalls.ts";
+import { isQuarantined, nameOf } from "./teerecord.ts";
+import type { Signal } from "./teerecovery.ts";
+import { codeOf } from "./teesignals.ts";
+import type { Core, Effect, Event, State } from "./teestate.ts";
+import { after, isFenced, type Next, pumpCalls, settleCalls } from "./teesteps.ts";
+
+export type EventOf<K extends Event["kind"]> = Extract<Event, { kind: K }>;
+
+export function withCore<S extends State>(state: S, change: Partial<Core>): S {
+  return { ...state, core: { ...state.core, ...change } };
+}
+
+/** Sends a call, or says at once why not. A call that was not sent has a certain outcome. */
+export function call<S extends State>(state: S, event: EventOf<"call">): Next {
+  const { core } = state;
+  const refuse = (because: string): Next => to(state, answer(event.id, "unavailable", because));
+  const { service, command, id } = event;
+  if (isQuarantined(core.history, { service, command })) {
+    const because = `${nameOf({ service, command })} crashed the TEE ${core.config.poisonCount} times`;
+    return to(state, answer(id, "quarantined", because));
+  }
+  const session = core.services.find(({ name }) => name === service)?.session ?? null;
+  if (state.kind === "degraded" || state.kind === "escalate") return refuse(state.because);
+  if (state.kind === "suspect") return refuse("the TEE is being looked at");
+  if (isFenced(state, service)) return refuse("the TEE is being restored");
+  if (session === null) return refuse(`no session with ${service} is open`);
+  if (core.calls.length >= core.config.callsMax) {
+    return refuse(`${core.config.callsMax} calls are under way already`);
+  }
+  const { atMs } = event;
+  const { callLateMs, callMaxMs } = core.config;
+  const made: Call = {
+    id,
+    service,
+    command,
+    class: event.class,
+    epoch: core.epoch,
+    phase: "sent",
+    replays: 0,
+    lateMs: atMs + callLateMs,
+    deadlineMs: atMs + callMaxMs,
+  };
+  const calls = [...core.calls, made];
+  return to<State, Effect>(withCore(state, { calls }), send(made, session, "invoke"));
+}
+
+/** The call that a reply belongs to; none when the reply is of another epoch or comes too late. */
+export function callOf(core: Core, event: EventOf<"reply">): Call | undefined {
+  return core.calls.find(
+    (one) => one.id === event.call && one.epoch === event.epoch && one.phase !== "waiting",
+  );
+}
+
+export function serviceWorked(core: Core, service: string): boolean {
+  return core.services.find(({ name }) => name === service)?.worked ?? false;
+}
+
+/** A reply of a living TEE: the verdict, or the next sending of a call that was asked after. */
+export function answered<S extends State>(state: S, made: Call, event: EventOf<"reply">): Next {
+  const { core } = state;
+  const session = core.services.find(({ name }) => name === made.service)?.session ?? null;
+  const ok = event.result.errno === null && event.result.ret === 0;
+  if (made.phase === "asked" && ok && !event.applied && session !== null) {
+    const sent: Call = { ...made, phase: "sent" };
+    const calls = core.calls.map((one) => (one.id === made.id ? sent : one));
+    return to<State, Effect>(withCore(state, { calls }), send(sent, session, "invoke"));
+  }
+  const code = codeOf(event.result);
+  const unsure = made.phase === "asked" && !ok;
+  const verdict = unsure
+    ? "outcome_unknown"
+    : made.phase === "sent" && made.replays > 0
+      ? "replayed"
+      : "answered";
+  const because = unsure ? `the service could not be asked: ${code}` : code;
+  const calls = core.calls.filter((one) => one.id !== made.id);
+  const services = core.services.map((service) => {
+    return ok && service.name === made.service ? { ...service, worked: true } : service;
+  });
+  const rest = withCore(state, { calls, services });
+  const next: Next = to<State, Effect>(rest, answer(made.id, verdict, because));
+  return after(next.effects, pumped(rest));
+}
+
+/** Sends the next waiting call, if there is one and it may. */
+export function pumped<S extends State>(state: S): Next {
+  const result = pumpCalls(state.core, (service) => isFenced(state, service));
+  return to<State, Effect>(withCore(state, { calls: result.calls }), ...result.effects);
+}
+
+/** A reply that is no answer: the call waits to be sent again, or has its verdict. */
+export function unanswered<S extends State>(state: S, made: Call): Next {
+  const result = settleCalls(state.core, (one) => one.id === made.id);
+  return to<State, Effect>(withCore(state, { calls: result.calls }), ...result.effects);
+}
+
+/** Calls past their deadline have their verdict now; which of them were inside the TEE. */
+export function expired<S extends State>(
+  state: S,
+  atMs: number,
+): { next: Next; hung: readonly Call[] } {
+  const isOver = (one: Call): boolean => one.deadlineMs <= atMs;
+  const hung = state.core.calls.filter((one) => isOver(one) && one.phase !== "waiting");
+  const ended = end(state.core.calls, isOver, `no answer within ${state.core.config.callMaxMs} ms`);
+  return {
+    next: to<State, Effect>(withCore(state, { calls: ended.calls }), ...ended.effects),
+    hung,
+  };
+}
+
+export function hangOf(hung: readonly Call[]): Signal {
+  const services = [...new Set(hung.map(({ service }) => service))];
+  const [first] = hung;
+  const blamed = hung.length === 1 && first !== undefined ? first : null;
+  const trigger = blamed && { service: blamed.service, command: blamed.command };
+  return { rung: "session", services, code: "hang", trigger };
+}

@@ -1,0 +1,184 @@
+/** The cells of a recovery: what came of an operation, and of the time it was given. */
+import type { SessionRef } from "../io/tee.ts";
+import { stay, to } from "./fsm.ts";
+import { type EventOf, expired, hangOf } from "./teeanswers.ts";
+import { above } from "./teeladder.ts";
+import { choose, climb, crashedAgain, giveUp, widen } from "./teerecovery.ts";
+import { codeOf, type Reading, readResult } from "./teesignals.ts";
+import type { Core, Effect, Recovering, State, StepName } from "./teestate.ts";
+import {
+  advance,
+  after,
+  continueRee,
+  enter,
+  isBefore,
+  type Next,
+  openNext,
+  performRestart,
+  report,
+} from "./teesteps.ts";
+
+/** Steps that are not the TEE's to delay: when one takes too long the recovery goes on. */
+const ownSteps: readonly StepName[] = [
+  "save_ree",
+  "suspend",
+  "notify_unavailable",
+  "resume",
+  "notify_available",
+];
+/** The provider cannot do it at all: trying again would be of no use. */
+const impossible: readonly string[] = ["ENOSYS", "EOPNOTSUPP", "EPERM"];
+/** Somebody else holds the device. */
+const heldByOthers: readonly string[] = ["EAGAIN", "EBUSY"];
+
+/** Outcomes of an earlier epoch count for nothing, but a session opened then must not stay. */
+export function leftOver<S extends State>(state: S, event: EventOf<"done" | "failed">): Next {
+  if (event.kind === "failed" || event.session === undefined) return stay(state);
+  const { session } = event;
+  const { epoch } = state.core;
+  return to<State, Effect>(state, {
+    kind: "perform",
+    epoch,
+    key: `left over ${event.key}`,
+    operation: { kind: "close", session },
+  });
+}
+
+function isAwaited(state: Recovering, event: EventOf<"done" | "failed">): boolean {
+  return event.epoch === state.core.epoch && state.recovery.pending.includes(event.key);
+}
+
+/** `open crypto` is about crypto. */
+function subjectOf(key: string): { verb: string; name: string } {
+  const [verb = ""] = key.split(" ", 1);
+  return { verb, name: key.slice(verb.length + 1) };
+}
+
+function withSession(core: Core, name: string, session: SessionRef | null): Core {
+  const services = core.services.map((service) => {
+    return service.name === name ? { ...service, session, worked: false } : service;
+  });
+  return { ...core, services };
+}
+
+/** One thing less to wait for; with the last, on to the next step. */
+function proceed(state: Recovering, key: string, atMs: number): Next {
+  const pending = state.recovery.pending.filter((waiting) => waiting !== key);
+  const next = { ...state, recovery: { ...state.recovery, pending } };
+  return pending.length > 0 ? to<State, Effect>(next) : advance(next, atMs);
+}
+
+/** What came of an operation is kept where later steps look for it. */
+export function done(state: Recovering, event: EventOf<"done">): Next {
+  if (!isAwaited(state, event)) return leftOver(state, event);
+  const { core, recovery } = state;
+  const { key, atMs, hardware = null, context, session = null } = event;
+  const { verb, name } = subjectOf(key);
+  if (verb === "open")
+    return proceed({ ...state, core: withSession(core, name, session) }, key, atMs);
+  if (verb === "close")
+    return proceed({ ...state, core: withSession(core, name, null) }, key, atMs);
+  switch (key) {
+    case "save_hardware":
+      return proceed({ ...state, recovery: { ...recovery, hardware } }, key, atMs);
+    case "reattach":
+      return proceed({ ...state, recovery: { ...recovery, attached: true } }, key, atMs);
+    case "load_context": {
+      if (context === undefined) return refuseContext(state, event, "none was saved");
+      const own = context.epoch === recovery.savedEpoch;
+      if (!own) return refuseContext(state, event, `it is of epoch ${context.epoch}`);
+      return proceed({ ...state, recovery: { ...recovery, context } }, key, atMs);
+    }
+    default:
+      return proceed(state, key, atMs);
+  }
+}
+
+/** A context that cannot be believed is not restored: everything is registered anew. */
+function refuseContext(
+  state: Recovering,
+  event: EventOf<"done" | "failed">,
+  problem: string,
+): Next {
+  const said = report({ kind: "tee:context_refused", problem });
+  return after([said], proceed(state, event.key, event.atMs));
+}
+
+export function failed(state: Recovering, event: EventOf<"failed">): Next {
+  if (!isAwaited(state, event)) return stay(state);
+  const { key, atMs, result, problem } = event;
+  const { verb, name } = subjectOf(key);
+  if (key === "load_context") return refuseContext(state, event, problem);
+  if (key === "save_context") return refuseContext(state, event, `not saved: ${problem}`);
+  if (result === null) return proceed(state, key, atMs);
+  if (verb === "close") {
+    // It returned: neither the kernel nor the TEE knows the session any more.
+    return proceed({ ...state, core: withSession(state.core, name, null) }, key, atMs);
+  }
+  const { errno } = result;
+  const code = codeOf(result);
+  const because = `${key} failed: ${code}`;
+  if (key === "reattach" && errno !== null && heldByOthers.includes(errno)) {
+    const performMs = atMs + state.core.config.retryMs;
+    return to({ ...state, recovery: { ...state.recovery, pending: [], performMs } });
+  }
+  const { kind } = readResult(result, false);
+  const isAnswer = kind === "answer" || (verb === "open" && errno === "EINVAL");
+  if (isAnswer && key === "save_hardware") {
+    const { epoch } = state.core;
+    const said = report({ kind: "tee:step", step: `save_hardware (failed: ${code})`, epoch });
+    return after([said], proceed(state, key, atMs));
+  }
+  if (verb === "open" && (isAnswer || isHopeless(state, kind, atMs))) {
+    return serviceDown(state, name, code, atMs);
+  }
+  const again = key === "restart" || isAnswer;
+  const hopeless = errno !== null && impossible.includes(errno);
+  return climb(state, { because, again: again && !hopeless }, atMs);
+}
+
+/** One service that stays dead in a living TEE is no reason to reset the card. */
+function isHopeless(state: Recovering, kind: Reading["kind"], atMs: number): boolean {
+  if (kind !== "dead") return false;
+  return choose(state.core, above(state.recovery.rung), atMs).rung === "card_reset";
+}
+
+/** The TEE lives and will not open this one service: the others need not suffer for it. */
+function serviceDown(state: Recovering, name: string, code: string, atMs: number): Next {
+  const services = state.core.services.map((service) => {
+    return service.name === name ? { ...service, down: code } : service;
+  });
+  const because = `service ${name} cannot be opened: ${code}`;
+  const next = openNext({ ...state.core, services }, state.recovery, atMs, null);
+  return after([report({ kind: "tee:degraded", because })], next);
+}
+
+export function tick(state: Recovering, { atMs }: EventOf<"tick">): Next {
+  const { next, hung } = expired(state, atMs);
+  const { core } = next.state;
+  const { recovery, kind } = state;
+  const current: Recovering = { kind, core, recovery };
+  if (atMs >= recovery.overallMs) {
+    const tookMs = Math.round(atMs - recovery.startedMs);
+    const because = `recovery not finished after ${tookMs} ms, in ${kind}`;
+    return after(next.effects, giveUp(core, recovery.told, because, atMs));
+  }
+  if (atMs >= recovery.deadlineMs) {
+    if (ownSteps.includes(kind)) return after(next.effects, advance(current, atMs));
+    return after(next.effects, climb(current, { because: `${kind} did not end in time` }, atMs));
+  }
+  if (hung.length > 0) {
+    const signal = hangOf(hung);
+    if (isBefore(kind, "restart")) return after(next.effects, widen(current, signal));
+    return after(next.effects, crashedAgain(current, signal, atMs));
+  }
+  if (atMs < recovery.performMs) return next;
+  return after(next.effects, performDue(current, atMs));
+}
+
+/** What was put off is performed now: a restart after its wait, a registration, the start. */
+function performDue({ kind, core, recovery }: Recovering, atMs: number): Next {
+  if (kind === "restart") return performRestart(core, recovery, atMs);
+  if (recovery.crashed) return continueRee(core, recovery, atMs);
+  return enter("restore_ree", core, recovery, atMs);
+}
