@@ -9,6 +9,7 @@ import { type AgentEvent, EventRing, eventClass } from "./events.ts";
 import { BootHead } from "./heads/boot.ts";
 import { HostHead, type Line } from "./heads/host.ts";
 import { TeeHead } from "./heads/tee.ts";
+import { TeeMemory } from "./heads/teememory.ts";
 import { WatchdogHead } from "./heads/watchdog.ts";
 import type { Clock } from "./io/clock.ts";
 import type { Disk } from "./io/disk.ts";
@@ -17,6 +18,7 @@ import type { Port } from "./io/port.ts";
 import type { Tee } from "./io/tee.ts";
 import type { Watchdog } from "./io/watchdog.ts";
 import { Ledger } from "./ledger.ts";
+import type { TeeConfig } from "./machines/teeconfig.ts";
 import type { ResponseOf } from "./wire/commands.ts";
 
 export interface AgentIo {
@@ -27,12 +29,16 @@ export interface AgentIo {
   readonly watchdog: Watchdog | null;
   readonly watchdogProblem: string;
   readonly tee: Tee;
+  /** Tells the programs that use these TEE services whether they are there. */
+  readonly notify: (services: readonly string[], available: boolean) => void;
   /** Faults that can be injected on a lab image or a simulated card; empty elsewhere. */
   readonly faults: { readonly [name: string]: (forMs: number) => void };
   /** Lines that cannot be expected to survive this process are written here. */
   readonly log: (line: string) => void;
 }
 
+/** States of the TEE that do not keep a boot from being confirmed. */
+const teeIsWell = ["ready", "absent", "unusable"];
 /** Inputs waiting; more than that is a flood, and what came last is refused. */
 export const queueMax = 256;
 /** Between the answer to a reset command and the reset: time for the answer to leave. */
@@ -80,7 +86,7 @@ export class Agent {
     );
     this.boot.open(this.watchdog.flagged === true);
     this.ledger = new Ledger(io.disk, this.boot.id);
-    this.tee = new TeeHead();
+    this.tee = this.teeHead(io, config.tee);
     this.host = new HostHead({ clock: io.clock, ledger: this.ledger, emit }, answers(this));
   }
 
@@ -118,12 +124,13 @@ export class Agent {
 
   /** Answers a reset command: cause first, then the answer, then the reset. */
   reset(by: string): void {
-    this.boot.noteClosing("commanded", by);
-    this.emit({ kind: "agent:stopping", cause: "commanded" });
-    const atMs = this.io.clock.now() + resetDelayMs;
-    this.io.clock.at(atMs, () => {
-      this.stopping = true;
-      this.io.platform.reboot();
+    this.call(() => {
+      this.boot.noteClosing("commanded", by);
+      this.emit({ kind: "agent:stopping", cause: "commanded" });
+      this.io.clock.at(this.io.clock.now() + resetDelayMs, () => {
+        this.stopping = true;
+        this.io.platform.reboot();
+      });
     });
   }
 
@@ -156,7 +163,7 @@ export class Agent {
         ok: unprotected || state.kind === "armed" || state.kind === "holding",
         value: state.kind,
       },
-      { name: "tee", ok: tee.state === "ready" || tee.state === "absent", value: tee.state },
+      { name: "tee", ok: teeIsWell.includes(tee.state), value: tee.state },
       { name: "journal", ok: degraded === null, value: degraded ?? "ok" },
     ];
     return { ready: this.boot.isConfirmed && checks.every(({ ok }) => ok), checks };
@@ -165,6 +172,27 @@ export class Agent {
   /** Why writes do not reach the disk; null while they do. */
   degraded(): string | null {
     return this.boot.journal.degraded ?? this.ledger.degraded;
+  }
+
+  private teeHead(io: AgentIo, config: TeeConfig): TeeHead {
+    const { clock, tee, notify } = io;
+    const memory = new TeeMemory(io.disk, io.platform.machineBootId(), config, clock.now());
+    return new TeeHead(
+      {
+        clock,
+        tee,
+        post: (act) => this.call(act),
+        emit: (event) => this.emit(event),
+        keep: (history) => memory.keep(history, clock.now()),
+        saveContext: (context) => memory.saveContext(context),
+        loadContext: () => memory.loadContext(),
+        notify,
+        withhold: () => this.withhold("tee"),
+        keyPrefix: this.boot.id,
+      },
+      config,
+      memory.history,
+    );
   }
 
   /** Another head chose a reset: the refresh is withheld for good. */

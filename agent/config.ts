@@ -7,6 +7,7 @@ import { Failure } from "./errors.ts";
 import type { BootPlan } from "./machines/boot.ts";
 import type { WatchdogPolicy } from "./machines/criteria.ts";
 import type { RuntimeConfig } from "./machines/runtime.ts";
+import { servicesMax, type TeeConfig, teeConfig } from "./machines/teeconfig.ts";
 import { bool, check, type Infer, list, map, number, oneOf, optional, text } from "./wire/shape.ts";
 
 /** The settings file, and with it what can be set at all. Spans are in seconds. */
@@ -26,7 +27,13 @@ const settingsShape = map({
       hold_max_s: optional(number),
     }),
   ),
-  tee: optional(map({ policy: optional(oneOf("require", "prefer", "simulate")) })),
+  tee: optional(
+    map({
+      policy: optional(oneOf("require", "prefer", "simulate")),
+      /** Names of the security services, in the order in which they are to be registered. */
+      services: optional(list(text, servicesMax)),
+    }),
+  ),
   tasks: optional(list(map({ name: text, every_s: number }), 16)),
 });
 export type Settings = Infer<typeof settingsShape>;
@@ -42,6 +49,7 @@ export interface AgentConfig {
   readonly hardwareMaxMs: number | null;
   readonly runtime: RuntimeConfig;
   readonly teePolicy: WatchdogPolicy;
+  readonly tee: TeeConfig;
   /** Tasks that must check in, besides the agent's own. */
   readonly tasks: readonly { name: string; everyMs: number }[];
   /** How long everything must have been well after adoption before the boot is confirmed. */
@@ -49,6 +57,9 @@ export interface AgentConfig {
   /** How often the uptime is noted for the boot history: rarely, to spare the flash. */
   readonly aliveEveryMs: number;
 }
+
+/** Services of a simulated TEE for which none are named. */
+const simulatedServices = ["keystore", "attestation"];
 
 /** T2 when nobody says otherwise: long enough for a slow disk, short enough for an operator. */
 const promiseDefaultS = 60;
@@ -82,6 +93,8 @@ export function configure(settings: Settings, version: string): AgentConfig {
     throw new Failure("config.invalid", `watchdog.hardware_max_s is ${hardwareMaxS}; at least 1`);
   }
   const plan: BootPlan = stages;
+  const teePolicy = settings.tee?.policy ?? "prefer";
+  const services = settings.tee?.services ?? (teePolicy === "simulate" ? simulatedServices : []);
   return {
     name: settings.name ?? "card",
     version,
@@ -93,7 +106,8 @@ export function configure(settings: Settings, version: string): AgentConfig {
       allowDisarm: watchdog.allow_disarm ?? false,
       holdMaxMs: (watchdog.hold_max_s ?? plan.holdMaxMs / 1000) * 1000,
     }),
-    teePolicy: settings.tee?.policy ?? "prefer",
+    teePolicy,
+    tee: teeConfig(services.map((name) => ({ name }))),
     tasks: (settings.tasks ?? []).map(({ name, every_s }) => ({ name, everyMs: every_s * 1000 })),
     readyAfterMs: promiseMs / 2,
     aliveEveryMs: 600_000,

@@ -14,6 +14,7 @@ import type { Watchdog } from "./io/watchdog.ts";
 import { SimDisk } from "./sim/disk.ts";
 import { Random } from "./sim/random.ts";
 import { SimTee } from "./sim/tee.ts";
+import { teeModel } from "./sim/teemodel.ts";
 import { plainModel, SimChip, SimWatchdog } from "./sim/watchdog.ts";
 
 const help = `kenneld ${__VERSION__}: guards this card's watchdog and reports over serial
@@ -163,7 +164,10 @@ function simulated(clock: RealClock, log: Log): FoundWatchdog {
 }
 
 function findTee(config: AgentConfig, clock: RealClock): Tee {
-  if (config.teePolicy === "simulate") return new SimTee();
+  if (config.teePolicy === "simulate") {
+    const model = teeModel(config.tee.services.map(({ name }) => name));
+    return new SimTee(clock, new Random(process.pid), model);
+  }
   const tee = new DeviceTee();
   const facts = tee.facts();
   if (config.teePolicy === "require" && !facts.usable) {
@@ -196,7 +200,7 @@ function labFaults(tee: Tee): AgentIo["faults"] {
     kill: () => process.kill(process.pid, "SIGKILL"),
     stop: () => process.kill(process.pid, "SIGSTOP"),
   };
-  if (tee instanceof SimTee) faults.tee_crash = () => tee.crash();
+  if (tee instanceof SimTee) faults.tee_crash = () => tee.inject("core_panic");
   return faults;
 }
 
@@ -235,6 +239,8 @@ function run(argv: string[]): void {
       watchdog,
       watchdogProblem: problem,
       tee,
+      // No program of the card is connected to the agent yet: its host is told by reports.
+      notify: () => undefined,
       faults: config.lab ? labFaults(tee) : {},
       log,
     },

@@ -4,6 +4,7 @@
  */
 import type { Clock } from "../io/clock.ts";
 import type { Port } from "../io/port.ts";
+import type { Tee } from "../io/tee.ts";
 
 export class LifeClock implements Clock {
   private readonly base: Clock;
@@ -41,6 +42,16 @@ export class LifeClock implements Clock {
   /** The process is gone: nothing of it ever runs again. */
   kill(): void {
     this.alive = false;
+  }
+
+  /** A TEE as this process has it. */
+  tee(tee: Tee): Tee {
+    return {
+      facts: () => tee.facts(),
+      perform: (operation, done) => {
+        tee.perform(operation, (outcome) => this.run(() => done(outcome)));
+      },
+    };
   }
 
   /** A port as this process has it. */

@@ -4,7 +4,7 @@
  * everything it touches is a twin.
  */
 import { Agent } from "../agent.ts";
-import { type AgentConfig, configure } from "../config.ts";
+import { type AgentConfig, configure, type Settings } from "../config.ts";
 import { Failure } from "../errors.ts";
 import { bootCodec } from "../heads/bootcodec.ts";
 import type { Platform } from "../io/platform.ts";
@@ -18,6 +18,7 @@ import { LifeClock } from "./life.ts";
 import { SimLine } from "./port.ts";
 import { Random } from "./random.ts";
 import { SimTee } from "./tee.ts";
+import { simCommand, teeModel } from "./teemodel.ts";
 import { plainModel, SimChip, SimWatchdog, type WatchdogModel } from "./watchdog.ts";
 
 export interface WorldOptions {
@@ -45,8 +46,18 @@ export interface Reset {
 
 /** Time from the start of the agent's process to its first look at the watchdog, ms. */
 const agentStartMs = 50;
+/** How often a program calls its security service, ms. */
+const callEveryMs = 1000;
 /** An orderly reboot takes this long to reach the firmware, ms. */
 const rebootMs = 200;
+
+/** A card on which nothing real is asked for, and every fault can be. */
+export function simConfig(settings: Settings = {}): AgentConfig {
+  const simulated = { policy: "simulate" } as const;
+  const watchdog = { ...simulated, allow_disarm: true, ...settings.watchdog };
+  const tee = { ...simulated, ...settings.tee };
+  return configure({ name: "sim", lab: true, ...settings, watchdog, tee }, __VERSION__);
+}
 
 export class World {
   readonly clock = new SimClock();
@@ -58,6 +69,9 @@ export class World {
   readonly lines: SimLine[];
   /** What goes wrong in boots of each slot. */
   readonly bootFaults: Record<Slot, BootFaults> = { a: {}, b: {}, safe: {} };
+  /** What the programs of the card were told of TEE services, and what became of their calls. */
+  readonly notices: { names: readonly string[]; available: boolean }[] = [];
+  readonly verdicts = new Map<string, number>();
   /** Tasks of the card's operating system that have stopped checking in. */
   readonly stuckTasks = new Set<string>();
   readonly resets: Reset[] = [];
@@ -80,12 +94,13 @@ export class World {
     this.options = options;
     this.random = new Random(options.seed);
     this.ids = this.random.fork("ids");
-    this.config = options.config ?? configure({ name: "sim", lab: true }, "sim");
+    this.config = options.config ?? simConfig();
     const model = options.model ?? plainModel;
     this.chip = new SimChip(this.clock, model, () => this.reset("watchdog"));
     this.disk = new SimDisk(this.random.fork("disk"));
     this.machine = new LifeClock(this.clock);
-    this.tee = new SimTee();
+    const services = this.config.tee.services.map(({ name }) => name);
+    this.tee = new SimTee(this.clock, this.random.fork("tee"), teeModel(services));
     this.lines = Array.from({ length: options.lineCount ?? 2 }, (_, at) => {
       const random = this.random.fork(`line${at}`);
       const baud = options.baud ?? 115_200;
@@ -135,6 +150,7 @@ export class World {
   /** The whole operating system stands still: agent, refresh thread and check-ins alike. */
   hangKernel(): void {
     this.life?.kill();
+    this.tee.disconnect();
     this.driver?.close();
     this.agent = null;
   }
@@ -229,7 +245,8 @@ export class World {
           platform: this.platform(),
           watchdog: this.driver,
           watchdogProblem: "no watchdog device found",
-          tee: this.tee,
+          tee: life.tee(this.tee),
+          notify: (names, available) => this.notices.push({ names, available }),
           faults: this.config.lab ? this.rigFaults() : {},
           log: this.options.log ?? (() => undefined),
         },
@@ -239,6 +256,7 @@ export class World {
       for (const line of this.lines) agent.attach(life.port(line.card));
       agent.start();
       for (const { name, everyMs } of this.config.tasks) this.runTask(life, name, everyMs / 2);
+      for (const { name } of this.config.tee.services) this.runProgram(life, agent, name);
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       this.halted = error.message;
@@ -250,6 +268,16 @@ export class World {
   private runTask(life: LifeClock, name: string, everyMs: number): void {
     if (!this.stuckTasks.has(name)) this.agent?.checkIn(name);
     life.at(life.now() + everyMs, () => this.runTask(life, name, everyMs));
+  }
+
+  /** A program of the card that uses a security service now and then. */
+  private runProgram(life: LifeClock, agent: Agent, service: string): void {
+    agent.call(() => {
+      agent.tee.call(service, simCommand.read, "idempotent", ({ verdict }) => {
+        this.verdicts.set(verdict, (this.verdicts.get(verdict) ?? 0) + 1);
+      });
+    });
+    life.at(life.now() + callEveryMs, () => this.runProgram(life, agent, service));
   }
 
   private platform(): Platform {
@@ -280,7 +308,12 @@ export class World {
       task_stuck: () => {
         for (const { name } of this.config.tasks) this.stuckTasks.add(name);
       },
-      tee_crash: () => this.tee.crash(),
+      tee_crash: () => this.tee.inject("core_panic"),
+      tee_panic: () => this.tee.inject("panic", this.config.tee.services[0]?.name),
+      tee_restart_hangs: () => {
+        this.tee.faults = { ...this.tee.faults, restartHangs: true };
+        this.tee.inject("core_panic");
+      },
       power_cycle: () => {
         this.power(false);
         this.power(true);
