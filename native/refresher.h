@@ -123,12 +123,13 @@ class RefreshThread {
   const std::string& LockError() const { return lock_error_; }
 
  private:
-  bool Map();
+  bool Map(size_t stack_bytes);
   bool Start();
   bool Fail(int error, const char* syscall);
 
   char* memory_ = nullptr;
   size_t memory_bytes_ = 0;
+  size_t stack_bytes_ = 0;
   Refresher* shared_ = nullptr;
   pthread_t thread_{};
   bool running_ = false;

@@ -17,7 +17,9 @@ namespace kennel {
 
 namespace {
 
-constexpr size_t kStackBytes = 64 * 1024;
+// The thread needs a few kB. What libraries declare as thread-local is put on the stack as well, so
+// where 64 kB do not hold that, as under a sanitizer, more is tried.
+constexpr size_t kStackBytes[] = {64 * 1024, 1024 * 1024, 8 * 1024 * 1024};
 
 size_t RoundUp(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
@@ -29,18 +31,24 @@ void* Body(void* shared) {
 }  // namespace
 
 RefreshThread::RefreshThread(const RefreshPlan& plan) {
-  if (!Map()) return;
-  shared_ = new (memory_ + memory_bytes_ - RoundUp(sizeof(Refresher), 64)) Refresher;
-  shared_->plan = plan;
   // Locking comes before the first promise: it may take milliseconds.
   const LockResult code = LockOwnCode();
+  for (const size_t stack_bytes : kStackBytes) {
+    if (!Map(stack_bytes)) return;
+    shared_ = new (memory_ + memory_bytes_ - RoundUp(sizeof(Refresher), 64)) Refresher;
+    shared_->plan = plan;
+    // The start is a check-in and is refreshed at once, whatever the device had left.
+    const int64_t now = MonotonicNs();
+    shared_->deadline.store(now + plan.promise_ns);
+    shared_->last.store(now - plan.hardware_ns / 2);
+    running_ = Start();
+    // What pthread_create answers to a stack that is too small.
+    if (running_ || error_ != EINVAL) break;
+    munmap(memory_, memory_bytes_);
+    memory_ = nullptr;
+  }
   locked_bytes_ += code.bytes;
   if (lock_error_.empty() && code.error != 0) lock_error_ = ErrnoText(code.error);
-  // The start is a check-in and is refreshed at once, whatever the device had left.
-  const int64_t now = MonotonicNs();
-  shared_->deadline.store(now + plan.promise_ns);
-  shared_->last.store(now - plan.hardware_ns / 2);
-  running_ = Start();
 }
 
 RefreshThread::~RefreshThread() {
@@ -53,10 +61,12 @@ bool RefreshThread::Fail(int error, const char* syscall) {
   return false;
 }
 
-bool RefreshThread::Map() {
+bool RefreshThread::Map(size_t stack_bytes) {
   const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  const size_t stack = RoundUp(kStackBytes, page);
-  memory_bytes_ = page + stack + RoundUp(sizeof(Refresher) + 64, page);
+  stack_bytes_ = RoundUp(stack_bytes, page);
+  memory_bytes_ = page + stack_bytes_ + RoundUp(sizeof(Refresher) + 64, page);
+  lock_error_.clear();
+  locked_bytes_ = 0;
   void* mapped = mmap(nullptr, memory_bytes_, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
   if (mapped == MAP_FAILED) return Fail(errno, "mmap");
@@ -75,7 +85,7 @@ bool RefreshThread::Start() {
   const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
-  int error = pthread_attr_setstack(&attributes, memory_ + page, RoundUp(kStackBytes, page));
+  int error = pthread_attr_setstack(&attributes, memory_ + page, stack_bytes_);
   // The thread inherits the mask, so no signal of Node's is ever delivered to it, not even while
   // it starts.
   sigset_t all, before;

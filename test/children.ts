@@ -162,7 +162,8 @@ export function makeTwin(device = "/dev/kennel-twin0"): Twin {
   return {
     device,
     env: (script = "", statePath = "") => ({
-      LD_PRELOAD: path,
+      // A sanitizer that the tests run under stays the first.
+      LD_PRELOAD: [process.env.LD_PRELOAD, path].filter(Boolean).join(":"),
       TWIN_DEVICE: device,
       TWIN_LOG: log,
       TWIN_SCRIPT: script,

@@ -189,6 +189,18 @@ onNative("the thread is named, takes no signals and says how it is scheduled", a
   closeSync(fd);
 });
 
+onNative("without privileges it refreshes all the same and says what it lacks", () => {
+  const program = join(__dirname, "../fixtures/serveonce.cjs");
+  const limited = 'ulimit -l 16 && exec "$0" "$@"';
+  const args = ["-c", limited, process.execPath, program, "/dev/null", "nobody"];
+  const { stdout, stderr } = spawnSync("sh", args, { encoding: "utf8" });
+  assert.is(stderr, "");
+  const said = JSON.parse(stdout);
+  assert.is(said.scheduling, "SCHED_OTHER (EPERM: operation not permitted)");
+  assert.match(said.lockError, /^E(NOMEM|PERM|AGAIN): /);
+  assert.ok(said.refreshes >= 4 && said.failures === 0, stdout);
+});
+
 onNative("plans that cannot be kept are refused", () => {
   const good = { fd: 1, kind: "pipe", hardwareMs: 100, promiseMs: 200, minGapMs: 0 } as const;
   const wrong: [object, string][] = [
