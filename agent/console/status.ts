@@ -74,7 +74,8 @@ export function teeLine(state: TeeState, paint: Paint): string {
       : "";
   const name = well ? paint.good(state.state) : paint.warn(state.state);
   const crashes = count(state.crashes, "crash", "crashes");
-  return `${name}${simulated}, epoch ${state.epoch}, ${crashes}, ${count(open, "open session")}${quarantined}`;
+  const sessions = count(open, "open session");
+  return `${name}${simulated}, epoch ${state.epoch}, ${crashes}, ${sessions}${quarantined}`;
 }
 
 /** Only an ordinary power-on or an ordered stop is no reason to look closer. */

@@ -279,7 +279,7 @@ export class BootHead {
   }
 }
 
-/** Device and record differ by at most this when they speak of one countdown: drivers count whole s. */
+/** Device and record differ by at most this when they mean one countdown: drivers count seconds. */
 const agreementMs = 2000;
 
 /** The machine's state as the firmware left it. */

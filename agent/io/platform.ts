@@ -1,5 +1,3 @@
-import { spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { hostname, machine, release, type, version } from "node:os";
 
@@ -42,7 +40,8 @@ export class LinuxPlatform implements Platform {
   }
 
   randomId(): string {
-    return randomBytes(4).toString("hex");
+    // The kernel's own random numbers: loading the crypto module would slow every start.
+    return readText("/proc/sys/kernel/random/uuid").slice(0, 8);
   }
 
   handOff(): Uint8Array | null {
@@ -57,9 +56,11 @@ export class LinuxPlatform implements Platform {
 
   /** Runs `reboot`, which may hang: the watchdog is left counting behind it. */
   reboot(): void {
-    const child = spawn("reboot", [], { stdio: "ignore", detached: true });
-    child.on("error", () => undefined);
-    child.unref();
+    import("node:child_process").then(({ spawn }) => {
+      const child = spawn("reboot", [], { stdio: "ignore", detached: true });
+      child.on("error", () => undefined);
+      child.unref();
+    });
   }
 
   names(): ReturnType<Platform["names"]> {

