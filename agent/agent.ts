@@ -99,7 +99,8 @@ export class Agent {
     this.boot.adopted(runningMs);
     this.adoptedMs = this.io.clock.now();
     this.tee.start();
-    this.post({ kind: "wake" });
+    // The first reports reach the disk in the next turn: the card is guarded as of now.
+    this.io.clock.at(this.adoptedMs, () => this.post({ kind: "wake" }));
   }
 
   /** Serves a serial line from now on; `lost` is told when it is gone. */

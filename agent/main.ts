@@ -8,7 +8,6 @@ import { RealClock } from "./io/clock.ts";
 import { type Disk, FileDisk } from "./io/disk.ts";
 import { findWatchdogs, LinuxWatchdog } from "./io/linuxwatchdog.ts";
 import { LinuxPlatform } from "./io/platform.ts";
-import { openSerial } from "./io/serial.ts";
 import { DeviceTee, type Tee } from "./io/tee.ts";
 import type { Watchdog } from "./io/watchdog.ts";
 import { SimDisk } from "./sim/disk.ts";
@@ -212,12 +211,15 @@ function keepLine(agent: Agent, path: string, baud: number, log: Log): void {
     told = why;
     setTimeout(open, reopenMs);
   };
-  const open = (): void =>
+  const open = async (): Promise<void> => {
+    // Loaded once the card is guarded: the line is second to the watchdog.
+    const { openSerial } = await import("./io/serial.ts");
     openSerial(path, { baud }, (opened) => {
       if (opened instanceof Failure) return again(opened.message);
       told = "";
       agent.attach(opened, (cause) => again(cause));
     });
+  };
   open();
 }
 
