@@ -12,13 +12,14 @@ const codes: Record<string, Code> = {
   EACCES: "watchdog.permission",
   EPERM: "watchdog.permission",
   EBUSY: "watchdog.busy",
+  EINVAL: "watchdog.range",
   ERR_OUT_OF_RANGE: "watchdog.range",
 };
 
 const advice: Partial<Record<Code, string>> = {
   "watchdog.missing": "Load the driver of this card's watchdog, or name another device.",
   "watchdog.permission": "Run as root, or give this user the device.",
-  "watchdog.device": "The driver or the hardware is at fault: see the kernel's log.",
+  "watchdog.device": "The kernel's log may say more.",
 };
 
 /** What drivers answer to a call they do not have. */

@@ -102,6 +102,15 @@ onTwin("a driver with a fixed timeout says so; one that cannot read back is beli
   assert.is(blind.answers[1]?.value, 5000);
 });
 
+onTwin(
+  "a pretimeout is read back in ms; one that is no shorter than the timeout is out of range",
+  async () => {
+    const { answers } = await calls([["open"], ["setPretimeout", 5900], ["setPretimeout", 30_000]]);
+    assert.is(answers[1]?.value, 5000);
+    assert.is(answers[2]?.error?.code, "watchdog.range");
+  },
+);
+
 onTwin("time left is milliseconds, or null where the driver cannot say", async () => {
   const known = await calls([["open"], ["timeLeft"]]);
   assert.is(known.answers[1]?.value, 7000);

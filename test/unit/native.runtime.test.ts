@@ -51,37 +51,40 @@ function record(hardwareMs: number, promiseMs: number, minGapMs = 0): Recording 
   return { service, fd, startNs, timesMs };
 }
 
+/** Waits, with a bound, for what the thread is to do. */
+async function until(condition: () => boolean): Promise<void> {
+  for (let turn = 0; turn < 500 && !condition(); turn++) await sleep(2);
+}
+
 function assertNear(actual: number | undefined, expected: number, what: string): void {
   const fits = actual !== undefined && actual >= expected - 1 && actual <= expected + toleranceMs;
   assert.ok(fits, `${what}: ${actual} ms, expected ${expected} ms`);
 }
 
 onNative("refreshes T1/2 apart, the last at D - T1, then none until D moves", async () => {
-  const { service, fd, timesMs } = record(200, 550);
+  const { service, fd, startNs, timesMs } = record(200, 550);
   await sleep(700);
   const times = timesMs();
   const expected = [0, 100, 200, 300, 350];
   assert.is(times.length, expected.length, `${times}`);
   for (const [index, due] of expected.entries()) assertNear(times[index], due, `refresh ${index}`);
+  const beforeMs = Number(native().monotonicNs() - startNs) / 1e6;
   service.checkIn();
-  const movedMs = Number(service.stats().deadlineNs - service.stats().lastRefreshNs) / 1e6;
-  await sleep(30);
+  await until(() => timesMs().length > expected.length);
   // At once: the thread had nothing left to wait for, and a futex woke it.
-  assert.ok(movedMs > 300, `${movedMs}`);
-  assert.is(timesMs().length, expected.length + 1);
+  assertNear(timesMs()[expected.length], beforeMs, "refresh after the deadline moved");
   service.stop();
   closeSync(fd);
 });
 
 onNative("with T2 = T1 there is one refresh for each check-in and no other", async () => {
   const { service, fd, timesMs } = record(300, 300);
-  await sleep(50);
-  assert.is(timesMs().length, 1);
-  for (let count = 2; count < 6; count++) {
-    service.checkIn();
-    await sleep(20);
+  for (let count = 1; count < 5; count++) {
+    await until(() => timesMs().length >= count);
     assert.is(timesMs().length, count);
+    service.checkIn();
   }
+  await until(() => timesMs().length >= 5);
   await sleep(400);
   assert.is(timesMs().length, 5);
   service.stop();
@@ -102,13 +105,14 @@ onNative("refreshes keep the shortest gap the hardware bears", async () => {
 });
 
 onNative("idle it wakes at most twice in T1/2, and check-ins do not wake it", async () => {
-  const { service, fd } = record(400, 60_000);
+  const { service, fd, startNs } = record(400, 60_000);
   for (let count = 0; count < 200_000; count++) service.checkIn();
   await sleep(1000);
   const { wakeups, refreshes } = service.stats();
+  const halves = Number(native().monotonicNs() - startNs) / 200e6;
   service.stop();
   closeSync(fd);
-  assert.ok(refreshes >= 5 && wakeups <= 12, `${wakeups} wake-ups, ${refreshes} refreshes`);
+  assert.ok(refreshes >= 5 && wakeups <= 2 * halves, `${wakeups} wake-ups in ${halves} T1/2`);
 });
 
 onNative("after stop there is no refresh; stop and check-in may be repeated", async () => {
@@ -251,14 +255,15 @@ onTwin("a refused refresh is tried again before the hardware expires", async () 
 onTwin("a device that refuses everything is tried eight times in T1, not in a loop", async () => {
   const { said } = await onWatchdog("keepalive=-5");
   assert.is(said.refreshes, 0);
-  assert.ok(said.failures >= 8 && said.failures <= 18, `${said.failures} attempts in 200 ms`);
+  const most = said.servedMs / 12.5 + 1;
+  assert.ok(said.failures >= 8 && said.failures <= most, `${said.failures} of ${most} attempts`);
 });
 
 onTwin("a driver that does not return costs stop one second and the exit nothing", async () => {
-  const { said, tookMs } = await onWatchdog("stallms=4000");
+  const { said, tookMs } = await onWatchdog("stallms=15000");
   assert.is(said.stopped, false);
-  assert.ok(said.stopMs >= 900 && said.stopMs < 2500, `${said.stopMs} ms`);
-  assert.ok(tookMs < 3500, `${tookMs} ms`);
+  assert.ok(said.stopMs >= 990 && said.stopMs < 5000, `${said.stopMs} ms`);
+  assert.ok(tookMs < 10_000, `${tookMs} ms`);
 });
 
 runtimeSuite.run();
