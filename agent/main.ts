@@ -1,5 +1,5 @@
 /** kenneld: builds the real world around the agent, starts it, and keeps its serial line open. */
-import { readFileSync } from "node:fs";
+import { readFileSync, writeSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { Agent, type AgentIo } from "./agent.ts";
 import { type AgentConfig, configure, parseSettings, type Settings } from "./config.ts";
@@ -66,6 +66,21 @@ function readOptions(argv: string[]) {
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw new Failure("usage.invalid", `${why}. See kenneld --help`, { cause: error });
+  }
+}
+
+const stdout = 1;
+const stderr = 2;
+
+/**
+ * Writes to a standard stream at once. Node's stream objects would cost every start a millisecond
+ * and a megabyte, and a reader that went away must not end the guard.
+ */
+function say(fd: number, text: string): void {
+  try {
+    writeSync(fd, text);
+  } catch {
+    // Nobody listens: what matters is in the reports.
   }
 }
 
@@ -225,9 +240,9 @@ function keepLine(agent: Agent, path: string, baud: number, log: Log): void {
 
 function run(argv: string[]): void {
   const options = readOptions(argv);
-  if (options.help === true) return void process.stdout.write(help);
-  if (options.version === true) return void process.stdout.write(`${__VERSION__}\n`);
-  const log = (line: string): void => void process.stderr.write(`kenneld: ${line}\n`);
+  if (options.help === true) return say(stdout, help);
+  if (options.version === true) return say(stdout, `${__VERSION__}\n`);
+  const log = (line: string): void => say(stderr, `kenneld: ${line}\n`);
   const settings = settingsOf(options);
   const config = configure(settings, __VERSION__);
   const clock = new RealClock();
@@ -257,14 +272,14 @@ function run(argv: string[]): void {
     });
   }
   const { protection } = agent.watchdog.status();
-  process.stdout.write(`kenneld ready: boot ${agent.boot.id}, ${protection}\n`);
+  say(stdout, `kenneld ready: boot ${agent.boot.id}, ${protection}\n`);
 }
 
 /** Nothing that goes wrong ends in a stack trace, and nothing that goes wrong disarms. */
 function leave(error: unknown): never {
   const failure = error instanceof Failure ? error : null;
   const message = error instanceof Error ? error.message : String(error);
-  process.stderr.write(`kenneld: ${failure === null ? "defect: " : ""}${message}\n`);
+  say(stderr, `kenneld: ${failure === null ? "defect: " : ""}${message}\n`);
   process.exit(failure?.exit ?? exitCodes.verdict);
 }
 

@@ -11,8 +11,8 @@ import { Failure } from "../errors.ts";
 /** Bounds on nesting and on the number of items of one message. */
 export const depthMax = 16;
 export const itemsMax = 4096;
-
-const utf8 = new TextDecoder("utf-8", { fatal: true });
+/** Longest key. */
+export const keyBytesMax = 64;
 
 interface Cursor {
   readonly bytes: Uint8Array;
@@ -96,15 +96,31 @@ function chunk(cursor: Cursor, major: number, info: number): Uint8Array {
   return part;
 }
 
+/**
+ * Well-formed UTF-8 (Unicode, table 3-7). Written out because the platform's strict decoder costs
+ * two megabytes of memory on first use.
+ */
 function isUtf8(part: Uint8Array): boolean {
-  if (part.every((byte) => byte < 0x80)) return true;
-  try {
-    utf8.decode(part);
-    return true;
-  } catch {
-    return false;
+  let at = 0;
+  while (at < part.length) {
+    const lead = part[at] as number;
+    at += 1;
+    if (lead < 0x80) continue;
+    const more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
+    if (lead < 0xc2 || lead > 0xf4 || at + more > part.length) return false;
+    const second = part[at] as number;
+    if (second < (secondMin[lead] ?? 0x80) || second > (secondMax[lead] ?? 0xbf)) return false;
+    for (let tail = 1; tail < more; tail += 1) {
+      if (((part[at + tail] as number) & 0xc0) !== 0x80) return false;
+    }
+    at += more;
   }
+  return true;
 }
+
+/** Bounds of the second byte where they are narrower: no overlong forms, surrogates, or above. */
+const secondMin: Readonly<Record<number, number>> = { 224: 0xa0, 240: 0x90 };
+const secondMax: Readonly<Record<number, number>> = { 237: 0x9f, 244: 0x8f };
 
 function string(cursor: Cursor, major: number, info: number): void {
   if (info !== 31) {
@@ -147,7 +163,9 @@ function key(cursor: Cursor, keys: Set<string>): void {
   const start = cursor.at;
   const head = next(cursor);
   if (head >> 5 !== 3 || (head & 31) === 31) refuse(start, "a key that is not a definite text");
-  const name = utf8.decode(chunk(cursor, 3, head & 31));
+  // Byte for byte as characters: enough to tell two keys apart.
+  const name = String.fromCharCode(...chunk(cursor, 3, head & 31).subarray(0, keyBytesMax));
+  if (cursor.at - start > keyBytesMax + 2) refuse(start, `a key over ${keyBytesMax} bytes`);
   if (keys.has(name)) refuse(start, `key "${name}" twice`);
   keys.add(name);
 }

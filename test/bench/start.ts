@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { native } from "../../native/index.ts";
 import type { Row } from "./refresh.ts";
 
 const kenneld = join(__dirname, "..", "..", "..", "dist", "kenneld.cjs");
@@ -48,18 +49,24 @@ function median(values: readonly number[]): number {
 
 /** Both in turn, so that a machine that changes its speed changes it for both. */
 export async function benchStart(): Promise<Row[]> {
-  const state = mkdtempSync(join(tmpdir(), "kennel-bench-"));
+  const folder = mkdtempSync(join(tmpdir(), "kennel-bench-"));
   const idle = ["-e", "console.log(0); setInterval(() => {}, 1e6)"];
-  const agent = [kenneld, "--watchdog", "simulate", "--tee", "simulate", "--state", state];
+  const line = new (native().Pty)();
+  // A card as it comes from the factory: a line to the host, an empty state folder, no TEE.
+  const agent = (run: number): string[] => {
+    const state = join(folder, String(run));
+    return [kenneld, "--watchdog", "simulate", "--port", line.path, "--state", state];
+  };
   const all: Record<"base" | "ready" | "idle", Run[]> = { base: [], ready: [], idle: [] };
   try {
     for (let run = 0; run < runs; run += 1) {
       all.base.push(await once(["-e", "0"], false));
-      all.ready.push(await once(agent, true));
+      all.ready.push(await once(agent(run), true));
       all.idle.push(await once(idle, true));
     }
   } finally {
-    rmSync(state, { recursive: true, force: true });
+    line.close();
+    rmSync(folder, { recursive: true, force: true });
   }
   const baseMs = median(all.base.map(({ ms }) => ms));
   const readyMs = median(all.ready.map(({ ms }) => ms));
