@@ -12,6 +12,7 @@
 import { execFile, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
+import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -74,8 +75,6 @@ function copyIn(from, name) {
   fs.copyFileSync(from, to);
 }
 
-// ---------------------------------------------------------------- packages
-
 /** True when node_modules holds what package-lock.json says; npm notes in it what it did. */
 function isInstalled() {
   if (!fs.existsSync(at("node_modules/.package-lock.json"))) return false;
@@ -97,8 +96,6 @@ function install() {
   if (error) throw new Stop(`npm could not be started (${error.message}); it comes with Node.`);
   if (status !== 0) throw new Stop(`npm ci failed with ${status}:\n${stderr}`);
 }
-
-// ---------------------------------------------------------------- bundles
 
 /**
  * Packages with native parts look for them in folders around the bundle and let environment
@@ -123,13 +120,26 @@ const nativeFiles = {
       errors: [{ text: `${importer} imports ${path}: only native/load.ts loads native files` }],
     }));
     // serialport's tracing costs start time; cbor-x does without its extractor as fast.
-    build.onResolve({ filter: /^(debug|cbor-extract)$/ }, ({ path }) => ({
-      path,
-      namespace: "left-out",
-    }));
+    const leftOut = /^(debug|cbor-extract)$/;
+    build.onResolve({ filter: leftOut }, ({ path }) => ({ path, namespace: "left-out" }));
     build.onLoad({ filter: /.*/, namespace: "left-out" }, ({ path }) => ({
       contents: path === "debug" ? "module.exports = () => () => {};" : "",
     }));
+  },
+};
+
+/** Two of Node's larger modules: 3 ms of the start, so loaded when something in them is used. */
+const lateModules = {
+  name: "late-modules",
+  setup(build) {
+    build.onResolve({ filter: /^(node:)?(child_process|crypto)$/ }, ({ path, namespace }) =>
+      namespace === "late" ? { path, external: true } : { path, namespace: "late" },
+    );
+    build.onLoad({ filter: /.*/, namespace: "late" }, ({ path }) => {
+      const getter = (name) => `get ${name}() { return require("${path}").${name}; }`;
+      const members = Object.keys(createRequire(import.meta.url)(path));
+      return { contents: `module.exports = { ${members.map(getter).join(",\n")} };` };
+    });
   },
 };
 
@@ -148,7 +158,7 @@ function bundleOptions(version, nativeFolder) {
     },
     // cbor-x looks at it only for what is left out above.
     logOverride: { "empty-import-meta": "silent" },
-    plugins: [nativeFiles],
+    plugins: [nativeFiles, lateModules],
     logLevel: "warning",
   };
 }
@@ -194,8 +204,6 @@ function testEntries() {
     .filter((path) => isEntry.test(path))
     .map((path) => `test/${path}`);
 }
-
-// ---------------------------------------------------------------- native addon
 
 /** Folder with node_api.h, or undefined. */
 function nodeHeaders() {
@@ -281,8 +289,6 @@ function copySerialport() {
   }
 }
 
-// ---------------------------------------------------------------- what lies beside the bundles
-
 /** The licences of the packages inside the bundles, as their authors ask for. */
 function writeNotices(names) {
   const all = new Set([...names, "@serialport/bindings-cpp", "node-addon-api"]);
@@ -335,8 +341,6 @@ function printSizes(paths) {
   }
 }
 
-// ---------------------------------------------------------------- all of it
-
 async function buildDist(esbuild, about, arches) {
   try {
     const packages = await bundlePrograms(esbuild, about.version);
@@ -377,6 +381,8 @@ async function main() {
   }
 }
 
+// Whoever reads only the first lines of the table has not made the build fail.
+process.stdout.on("error", () => {});
 main().catch((problem) => {
   // esbuild has printed its own errors by now.
   if (problem instanceof Stop || problem.code?.startsWith("ERR_PARSE_ARGS")) {
