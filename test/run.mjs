@@ -7,7 +7,8 @@
  * `pattern` is a regular expression over names such as `unit/random`. A file may ask for more time
  * with a comment line `// deadline: 300 s`. A file fails when it ran no test, when a test failed,
  * on `only` and on skips without a reason, on output to stderr, when it ended early or late, and
- * when it left a process behind. The last line is `N passed, N failed, N skipped`, alone.
+ * when it left a process behind. Of a good file's output only lines that begin with `measured` are
+ * shown. The last line is `N passed, N failed, N skipped`, alone.
  */
 import { spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
@@ -236,7 +237,11 @@ function namesIn(root, pattern) {
 
 function print({ name, tookMs, stdout, stderr, causes, totals }) {
   const tests = `${totals?.passed ?? 0} tests`;
-  if (causes.length === 0) return console.log(`ok    ${name}  ${tests}  ${tookMs} ms`);
+  if (causes.length === 0) {
+    console.log(`ok    ${name}  ${tests}  ${tookMs} ms`);
+    for (const [line] of stdout.matchAll(/^measured .*$/gm)) console.log(`      ${line}`);
+    return;
+  }
   console.log(`FAIL  ${name}  ${tookMs} ms`);
   for (const cause of causes) console.log(`      ${cause}`);
   for (const text of [stdout, stderr]) if (text.trim() !== "") console.log(text.trimEnd());

@@ -7,7 +7,14 @@ import { assertNever, Failure } from "../errors.ts";
 import type { AgentEvent } from "../events.ts";
 import type { Clock } from "../io/clock.ts";
 import type { RefreshService, Watchdog } from "../io/watchdog.ts";
-import { causedReset, type Judgement, judge } from "../machines/criteria.ts";
+import {
+  type Criterion,
+  causedReset,
+  type Judgement,
+  judge,
+  measure,
+  type Wanted,
+} from "../machines/criteria.ts";
 import { step } from "../machines/fsm.ts";
 import * as runtime from "../machines/runtime.ts";
 import type { Probe, ResponseOf, WatchdogState } from "../wire/commands.ts";
@@ -32,6 +39,9 @@ export class WatchdogHead {
   private readonly config: AgentConfig;
   private readonly identity: string;
   private readonly path: string;
+  private readonly wanted: Wanted;
+  /** As judged, and measured again once the device is open and tells more. */
+  private criteria: readonly Criterion[];
   private service: RefreshService | null = null;
   private refreshes = 0;
   private failures = 0;
@@ -44,11 +54,12 @@ export class WatchdogHead {
     this.identity = facts?.identity ?? "none";
     this.path = facts?.path ?? "none";
     this.flagged = causedReset(facts?.bootStatus ?? null);
-    const wanted = {
+    this.wanted = {
       promiseMs: config.runtime.promiseMs,
       hardwareMaxMs: config.hardwareMaxMs,
     };
-    this.judgement = judge(facts, wanted, io.problem);
+    this.judgement = judge(facts, this.wanted, io.problem);
+    this.criteria = this.judgement.criteria;
     this.state = runtime.initial(config.runtime, this.judgement);
     this.demand();
   }
@@ -116,7 +127,7 @@ export class WatchdogHead {
   }
 
   probe(): Probe {
-    const { backend, via, because, criteria } = this.judgement;
+    const { backend, via, because } = this.judgement;
     const { identity, path } = this;
     const isProtected = this.judgement.protected;
     return {
@@ -126,7 +137,7 @@ export class WatchdogHead {
       protected: isProtected,
       identity,
       path,
-      criteria: [...criteria],
+      criteria: [...this.criteria],
     };
   }
 
@@ -197,7 +208,7 @@ export class WatchdogHead {
       held ? "watchdog.busy" : "watchdog.missing",
       `a hardware watchdog is required and there is none to rely on: ${why}. ` +
         "Load its driver or free the device, or allow running without (--watchdog prefer)",
-      { details: { criteria: this.judgement.criteria } },
+      { details: { criteria: this.criteria } },
     );
   }
 
@@ -245,6 +256,7 @@ export class WatchdogHead {
     const watchdog = this.io.watchdog;
     if (watchdog === null) throw new Failure("watchdog.missing", this.io.problem);
     if (!watchdog.isOpen) watchdog.open();
+    this.criteria = measure({ ...watchdog.facts(), holder: null }, this.wanted);
     let grantedMs: number;
     try {
       grantedMs = watchdog.setTimeout(hardwareMs);

@@ -60,8 +60,8 @@ export function judge(facts: WatchdogFacts | null, wanted: Wanted, problem: stri
       criterion("present", "no", "a watchdog device", false),
     ]);
   }
-  const maxMs = Math.min(facts.maxMs ?? Infinity, wanted.hardwareMaxMs ?? Infinity);
-  const criteria = measure(facts, wanted, maxMs);
+  const maxMs = longestMs(facts, wanted);
+  const criteria = measure(facts, wanted);
   if (facts.holder !== null) {
     const who = `${facts.holder.name} (pid ${facts.holder.pid})`;
     return nothing(`other-owner: ${who}`, `${facts.path} is held by ${who}`, criteria);
@@ -98,8 +98,21 @@ function nothing(protection: string, because: string, criteria: Criterion[]): Ju
   return { ...none, hardwareMinMs: 0, hardwareMaxMs: 0, protection, because, criteria };
 }
 
-function measure(facts: WatchdogFacts, wanted: Wanted, maxMs: number): Criterion[] {
+/** The most that the hardware is taken to hold, ms. */
+function longestMs(facts: WatchdogFacts, wanted: Wanted): number {
+  return Math.min(facts.maxMs ?? Infinity, wanted.hardwareMaxMs ?? Infinity);
+}
+
+/**
+ * Every criterion with what was measured. Some kernels show a device's options only to whoever
+ * has it open: until then these criteria are not met, and say why.
+ */
+export function measure(facts: WatchdogFacts, wanted: Wanted): Criterion[] {
+  const maxMs = longestMs(facts, wanted);
   const has = (bit: number): boolean => facts.options !== null && (facts.options & bit) !== 0;
+  const told = (value: boolean): string =>
+    facts.options === null && !value ? "not shown before it is open" : value ? "yes" : "no";
+  const survives = has(optionBits.magicClose) || facts.nowayout === true;
   const promise = seconds(wanted.promiseMs);
   const holder = facts.holder === null ? "nobody" : `${facts.holder.name} ${facts.holder.pid}`;
   const open = facts.openTimeoutS;
@@ -114,15 +127,10 @@ function measure(facts: WatchdogFacts, wanted: Wanted, maxMs: number): Criterion
       `<= ${promise}`,
       (facts.minMs ?? 0) <= wanted.promiseMs,
     ),
-    criterion("set_timeout", yes(has(optionBits.settable)), "yes", has(optionBits.settable)),
-    criterion("refresh", yes(has(optionBits.keepAlive)), "yes", has(optionBits.keepAlive)),
-    criterion(
-      "survives_close",
-      yes(has(optionBits.magicClose) || facts.nowayout === true),
-      "keeps counting when its owner dies",
-      has(optionBits.magicClose) || facts.nowayout === true,
-    ),
-    criterion("stoppable", yes(facts.nowayout !== true), "yes, or no on purpose", true),
+    criterion("set_timeout", told(has(optionBits.settable)), "yes", has(optionBits.settable)),
+    criterion("refresh", told(has(optionBits.keepAlive)), "yes", has(optionBits.keepAlive)),
+    criterion("survives_close", told(survives), "keeps counting when its owner dies", survives),
+    criterion("stoppable", facts.nowayout === true ? "no" : "yes", "yes, or no on purpose", true),
     criterion(
       "reset_cause",
       facts.bootStatus === null ? "not reported" : `0x${facts.bootStatus.toString(16)}`,
@@ -140,10 +148,6 @@ function measure(facts: WatchdogFacts, wanted: Wanted, maxMs: number): Criterion
 
 function criterion(name: string, value: string, required: string, ok: boolean): Criterion {
   return { name, value, required, ok };
-}
-
-function yes(value: boolean): string {
-  return value ? "yes" : "no";
 }
 
 /** Milliseconds as seconds for people: `30 s`, `2.5 s`, `unlimited`. */

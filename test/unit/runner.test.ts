@@ -105,6 +105,15 @@ runner("a pattern chooses files, and one that matches nothing fails", async () =
   assert.is(none.status, 1);
 });
 
+runner("what a good file measured is shown, and nothing else it says", async () => {
+  const says = ["hello", "measured T2: 30.01 s", "not measured"].map((line) => `${line}\n`);
+  const body = `sample("says", () => void console.log(${JSON.stringify(`\n${says.join("")}`)}));`;
+  const outcome = await outcomeOf({ "unit/one": file(body) });
+  const [, measured, last] = outcome.stdout.split("\n");
+  assert.is(measured, "      measured T2: 30.01 s");
+  assert.is(last, "1 passed, 0 failed, 0 skipped");
+});
+
 runner("a file that forgot run() fails", async () => {
   await failsWith(file(good, ""), /ran no test: no totals/, "0 passed, 1 failed, 0 skipped");
 });

@@ -1,0 +1,190 @@
+/**
+ * One emulated card: a PC (q35) with the Intel 6300ESB watchdog, whose expiry resets the machine
+ * and is announced by QEMU. The first UART is the console, the second one the line to the host.
+ * QEMU cannot outlive this process, however it ends: the kernel kills it (prctl PR_SET_PDEATHSIG).
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import fs from "node:fs";
+import path from "node:path";
+import type { Duplex, Readable } from "node:stream";
+import { setTimeout as delay } from "node:timers/promises";
+import { Failure } from "../errors.ts";
+import { missing } from "./command.ts";
+import type { GuestImage } from "./guest.ts";
+import { openQmp, type Qmp, type QmpEvent } from "./qmp.ts";
+import {
+  type ConsoleLine,
+  eventsMax,
+  keep,
+  lineCharactersMax,
+  readConsole,
+  type Seen,
+  until,
+} from "./seen.ts";
+
+export interface GuestStart {
+  readonly image: GuestImage;
+  /** Gets console.log, qmp.log and qemu.log; kept after the run. */
+  readonly logFolder: string;
+  /** Memory of the card, MB. Node with its initrd wants 512. */
+  readonly memoryMb?: number;
+}
+
+/** A running guest. All times are `performance.now()` milliseconds of this process. */
+export interface Guest {
+  readonly pid: number;
+  readonly startedMs: number;
+  /** The pty behind the guest's second UART (/dev/ttyS1 there): a path to open as a serial port. */
+  readonly serialPath: string;
+  /** What the console said, oldest first, at most `consoleLinesMax`. */
+  readonly console: readonly ConsoleLine[];
+  /** What QEMU announced, oldest first, at most `eventsMax`. */
+  readonly events: readonly QmpEvent[];
+  /** Sends a QMP command. */
+  qmp(command: string, args?: Record<string, unknown>): Promise<unknown>;
+  /**
+   * Waits until `find` gives something, looking again whenever the console or QEMU said more.
+   * `rig.fault` after `withinMs`, or when QEMU has ended: the message tells what was seen.
+   */
+  until<T>(what: string, find: () => T | undefined, withinMs: number): Promise<T>;
+  /** Ends QEMU; may be called twice. */
+  stop(): Promise<void>;
+}
+
+const stopMs = 5_000;
+const program = "qemu-system-x86_64";
+
+/**
+ * The rig keeps the pty open, as a cable stays plugged in, and neither reads nor writes: QEMU looks
+ * only once a second whether anybody has it open, and drops what the guest sends meanwhile.
+ */
+const cableFlags = fs.constants.O_RDWR | fs.constants.O_NOCTTY | fs.constants.O_NONBLOCK;
+
+/** True when the emulator is installed. */
+export function qemuIsHere(): boolean {
+  const folders = (process.env.PATH ?? "").split(":");
+  return folders.some((folder) => fs.existsSync(path.join(folder, program)));
+}
+
+/** QEMU's descriptor for QMP: inherited, so there is no socket file whose path is too long. */
+const qmpFd = 3;
+
+function argumentsFor(start: GuestStart): string[] {
+  const { image, memoryMb = 512 } = start;
+  const flags: [string, string][] = [
+    ["-machine", "q35"],
+    ["-accel", "tcg"],
+    ["-cpu", "max"],
+    ["-smp", "1"],
+    ["-m", String(memoryMb)],
+    ["-display", "none"],
+    ["-vga", "none"],
+    ["-kernel", image.kernel],
+    ["-initrd", image.initrd],
+    ["-append", "console=ttyS0 loglevel=6"],
+    ["-device", "i6300esb"],
+    ["-action", "watchdog=reset"],
+    ["-drive", `if=none,id=state,format=raw,file=${image.stateDisk.replaceAll(",", ",,")}`],
+    ["-device", "virtio-blk-pci,drive=state"],
+    ["-chardev", "stdio,id=console,signal=off"],
+    ["-serial", "chardev:console"],
+    ["-chardev", "pty,id=link"],
+    ["-serial", "chardev:link"],
+    ["-chardev", `socket,id=qmp,fd=${qmpFd}`],
+    ["-mon", "chardev=qmp,mode=control"],
+  ];
+  return ["-nodefaults", ...flags.flat()];
+}
+
+/** Boots the guest and returns as soon as QEMU runs it; wait for what it says with `until`. */
+export async function startGuest(start: GuestStart): Promise<Guest> {
+  const startedMs = performance.now();
+  fs.mkdirSync(start.logFolder, { recursive: true });
+  const log = (file: string, text: string): void =>
+    fs.appendFileSync(path.join(start.logFolder, file), text);
+  const args = ["--pdeathsig", "KILL", program, ...argumentsFor(start)];
+  log("qemu.log", `setpriv ${args.join(" ")}\n`);
+  const child = spawn("setpriv", args, { stdio: ["ignore", "pipe", "pipe", "pipe"] });
+  const seen: Seen = {
+    console: [],
+    events: [],
+    watchers: new Set(),
+    ended: undefined,
+    complaints: "",
+  };
+  const changed = (): void => {
+    for (const look of seen.watchers) look();
+  };
+  const exited = watchEnd(child, seen, changed);
+  readConsole(child.stdout as Readable, seen, changed, (text) => log("console.log", text));
+  child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+    seen.complaints = (seen.complaints + text).slice(-lineCharactersMax);
+    log("qemu.log", text);
+  });
+  const stop = (): Promise<void> => end(child, exited);
+  try {
+    const event = (happened: QmpEvent): void => {
+      keep(seen.events, happened, eventsMax);
+      changed();
+    };
+    const line = (text: string): void => log("qmp.log", `${text}\n`);
+    const opened = openQmp(child.stdio[qmpFd] as Duplex, { event, line });
+    const qmp = await Promise.race([opened, exited.then(() => Promise.reject(died(seen)))]);
+    const serialPath = await ptyOf(qmp);
+    const cable = fs.openSync(serialPath, cableFlags);
+    exited.then(() => fs.closeSync(cable));
+    return {
+      pid: child.pid ?? 0,
+      startedMs,
+      serialPath,
+      console: seen.console,
+      events: seen.events,
+      qmp: qmp.execute,
+      until: (what, find, withinMs) => until(seen, what, find, withinMs),
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** Resolves when QEMU is gone, and notes how. */
+function watchEnd(child: ChildProcess, seen: Seen, changed: () => void): Promise<void> {
+  return new Promise((resolve) => {
+    const ended = (how: string): void => {
+      seen.ended ??= how;
+      changed();
+      resolve();
+    };
+    child.on("error", () => ended("could not be started: setpriv of util-linux is missing"));
+    child.on("exit", (status, signal) =>
+      ended(signal === null ? `ended with status ${status}` : `was killed by ${signal}`),
+    );
+  });
+}
+
+function died(seen: Seen): Failure {
+  const notFound = /setpriv: .*No such file or directory/.test(seen.complaints);
+  if (notFound) return missing(program, "qemu-system-x86");
+  return new Failure("rig.fault", `QEMU ${seen.ended}: ${seen.complaints.trim()}`);
+}
+
+/** The path of the pty that QEMU opened for the link: it answers with `pty:/dev/pts/7`. */
+async function ptyOf(qmp: Qmp): Promise<string> {
+  const chardevs = (await qmp.execute("query-chardev")) as { label: string; filename: string }[];
+  const link = chardevs.find((chardev) => chardev.label === "link")?.filename;
+  if (link?.startsWith("pty:") === true) return link.slice("pty:".length);
+  throw new Failure("rig.fault", `QEMU gave no pty for the guest's second UART: ${link}`);
+}
+
+/** First asks, so that the disk is written; then does not ask. */
+async function end(child: ChildProcess, exited: Promise<void>): Promise<void> {
+  child.kill("SIGTERM");
+  const late = delay(stopMs, "late" as const, { ref: false });
+  if ((await Promise.race([exited, late])) === "late") {
+    child.kill("SIGKILL");
+    await exited;
+  }
+  for (const stream of child.stdio) stream?.destroy();
+}
