@@ -6,7 +6,7 @@ import stages from "../boot/stages.json" with { type: "json" };
 import { Failure } from "./errors.ts";
 import type { BootPlan } from "./machines/boot.ts";
 import type { WatchdogPolicy } from "./machines/criteria.ts";
-import type { RuntimeConfig } from "./machines/runtime.ts";
+import { promiseRangeMs, type RuntimeConfig } from "./machines/runtimeconfig.ts";
 import { servicesMax, type TeeConfig, teeConfig } from "./machines/teeconfig.ts";
 import { bool, check, type Infer, list, map, number, oneOf, optional, text } from "./wire/shape.ts";
 
@@ -63,8 +63,6 @@ const simulatedServices = ["keystore", "attestation"];
 
 /** T2 when nobody says otherwise: long enough for a slow disk, short enough for an operator. */
 const promiseDefaultS = 60;
-/** One second is the least a Linux watchdog counts; a day is the most anyone could mean. */
-const promiseRangeS = { min: 1, max: 86_400 };
 
 /** Checks a settings file's content; a mistake names the member. Failure `config.invalid`. */
 export function parseSettings(json: string, path: string): Settings {
@@ -80,7 +78,7 @@ export function parseSettings(json: string, path: string): Settings {
 export function configure(settings: Settings, version: string): AgentConfig {
   const watchdog = settings.watchdog ?? {};
   const promiseS = watchdog.promise_s ?? promiseDefaultS;
-  const { min, max } = promiseRangeS;
+  const [min, max] = [promiseRangeMs.min / 1000, promiseRangeMs.max / 1000];
   if (!(promiseS >= min && promiseS <= max)) {
     throw new Failure(
       "config.invalid",

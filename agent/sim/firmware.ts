@@ -175,7 +175,15 @@ export class Firmware {
     this.send({ kind: "install", atMs: clock.now(), limits, policy });
     if (this.state.kind === "stopped") return this.env.stopped(this.state.because);
     this.send({ kind: "enable", atMs: clock.now(), timeoutMs: plan.watchdogMs });
+    if (this.state.kind === "installed") this.enableAtMost();
     this.menu(() => this.run("os_load", () => this.handOff()));
+  }
+
+  /** The device refused the plan's timeout: its maximum is asked for, and the log says so. */
+  private enableAtMost(): void {
+    const { clock } = this.env;
+    this.send({ kind: "step", atMs: clock.now(), name: "timeout_refused" });
+    this.send({ kind: "enable", atMs: clock.now(), timeoutMs: 0 });
   }
 
   /** A person at the boot menu: an explicit, bounded hold. */
