@@ -124,7 +124,7 @@ export class Firmware {
   api: BootApi | null = null;
   state: boot.State;
   private readonly env: FirmwareEnv;
-  private readonly faults: BootFaults;
+  private readonly slot: Slot;
 
   /** Power-on: counts the attempt before anything that can hang, and chooses the slot. */
   constructor(env: FirmwareEnv) {
@@ -135,7 +135,7 @@ export class Firmware {
     const begin = { randomId, machine: "", hardware, attemptsMax };
     const { entry, record } = beginBoot(env.record.value, begin);
     env.record.commit(record);
-    this.faults = env.faults[entry.slot];
+    this.slot = entry.slot;
     const failures = entry.slot === "safe" ? attemptsMax : record.failures[entry.slot];
     this.send({
       kind: "power",
@@ -145,6 +145,11 @@ export class Firmware {
       failures,
     });
     this.run("power_on", () => this.installed());
+  }
+
+  /** As they are now: a card can be healed while it boots. */
+  private get faults(): BootFaults {
+    return this.env.faults[this.slot];
   }
 
   /** Runs the steps of a stage one after the other, then `done`. A hang stops here for ever. */

@@ -174,7 +174,12 @@ export class World {
     if (!this.powered) return;
     this.resets.push({ atMs: this.clock.now(), by });
     this.stopEverything();
-    if (by === "watchdog") this.disk.powerLoss();
+    if (by === "watchdog") {
+      // What was not synced is lost; a power cut that was planned is still to come.
+      const { operationsLeft } = this.disk;
+      this.disk.powerLoss();
+      this.disk.operationsLeft = operationsLeft;
+    }
     this.cause = "unknown";
     this.boot();
   }
