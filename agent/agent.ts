@@ -96,7 +96,8 @@ export class Agent {
     this.boot.start();
     const { runningMs } = this.watchdog;
     this.watchdog.start();
-    this.boot.adopted(runningMs);
+    // Arming set the counter anew: one that shows the same as before does not count at all.
+    this.boot.adopted(this.watchdog.runningMs === runningMs ? null : runningMs);
     this.adoptedMs = this.io.clock.now();
     this.tee.start();
     // The first reports reach the disk in the next turn: the card is guarded as of now.

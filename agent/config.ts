@@ -6,7 +6,7 @@ import stages from "../boot/stages.json" with { type: "json" };
 import { Failure } from "./errors.ts";
 import type { BootPlan } from "./machines/boot.ts";
 import type { WatchdogPolicy } from "./machines/criteria.ts";
-import type { RuntimeConfig } from "./machines/runtime.ts";
+import { promiseRangeMs, type RuntimeConfig } from "./machines/runtimeconfig.ts";
 import { servicesMax, type TeeConfig, teeConfig } from "./machines/teeconfig.ts";
 import { bool, check, type Infer, list, map, number, oneOf, optional, text } from "./wire/shape.ts";
 
@@ -63,24 +63,60 @@ const simulatedServices = ["keystore", "attestation"];
 
 /** T2 when nobody says otherwise: long enough for a slow disk, short enough for an operator. */
 const promiseDefaultS = 60;
-/** One second is the least a Linux watchdog counts; a day is the most anyone could mean. */
-const promiseRangeS = { min: 1, max: 86_400 };
+/** Faster check-ins would be a load of their own. */
+const taskEveryMinS = 0.1;
 
 /** Checks a settings file's content; a mistake names the member. Failure `config.invalid`. */
 export function parseSettings(json: string, path: string): Settings {
   try {
-    return check(settingsShape, JSON.parse(json), path);
+    const raw: unknown = JSON.parse(json);
+    const settings = check(settingsShape, raw, path);
+    mustBeKnown(raw, settings, path);
+    return settings;
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw new Failure("config.invalid", `settings refused: ${why}`, { cause: error });
   }
 }
 
+/** A member that nothing reads is a slip of the pen, and what was meant would silently not hold. */
+function mustBeKnown(raw: unknown, read: unknown, path: string): void {
+  if (typeof raw !== "object" || raw === null) return;
+  const known = read as Readonly<Record<string, unknown>>;
+  for (const [key, value] of Object.entries(raw)) {
+    if (!Object.hasOwn(known, key)) {
+      throw new Failure("config.invalid", `${path}.${key} is no setting`);
+    }
+    mustBeKnown(value, known[key], `${path}.${key}`);
+  }
+}
+
+/** Spans are positive and tasks have names of their own. */
+function checkSpans(settings: Settings): void {
+  const refuse = (member: string, why: string): never => {
+    throw new Failure("config.invalid", `${member} ${why}`);
+  };
+  const holdS = settings.watchdog?.hold_max_s;
+  if (holdS !== undefined && !(holdS > 0)) {
+    refuse("watchdog.hold_max_s", `is ${holdS}; it is more than 0 seconds`);
+  }
+  const names = new Set<string>();
+  for (const [at, { name, every_s }] of (settings.tasks ?? []).entries()) {
+    if (name === "") refuse(`tasks[${at}].name`, "is empty");
+    if (names.has(name)) refuse(`tasks[${at}].name`, `is "${name}" a second time`);
+    names.add(name);
+    if (!(every_s >= taskEveryMinS)) {
+      refuse(`tasks[${at}].every_s`, `is ${every_s}; it is at least ${taskEveryMinS} seconds`);
+    }
+  }
+}
+
 /** The agent's configuration from settings; Failure `config.invalid` for values out of range. */
 export function configure(settings: Settings, version: string): AgentConfig {
+  checkSpans(settings);
   const watchdog = settings.watchdog ?? {};
   const promiseS = watchdog.promise_s ?? promiseDefaultS;
-  const { min, max } = promiseRangeS;
+  const [min, max] = [promiseRangeMs.min / 1000, promiseRangeMs.max / 1000];
   if (!(promiseS >= min && promiseS <= max)) {
     throw new Failure(
       "config.invalid",

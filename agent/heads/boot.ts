@@ -65,7 +65,7 @@ export class BootHead {
     const { journal, io, config } = this;
     const machine = io.platform.machineBootId();
     const current = journal.value.current;
-    if (current !== null && current.machine === "" && current.boot === this.handOff?.boot) {
+    if (current !== null && current.machine === "" && this.isOfFirmware(current)) {
       journal.commit({ ...journal.value, current: { ...current, machine } });
       return;
     }
@@ -215,6 +215,11 @@ export class BootHead {
       if (!(error instanceof Failure)) throw error;
       this.handOffProblem = error.message;
     }
+  }
+
+  /** A damaged hand-off record hides which boot it tells of: it is the one no Linux has claimed. */
+  private isOfFirmware(entry: record.BootEntry): boolean {
+    return this.handOffProblem !== null || entry.boot === this.handOff?.boot;
   }
 
   private hardwareCause(flagged: boolean): record.HardwareCause {

@@ -6,7 +6,7 @@ import type { AgentConfig } from "../config.ts";
 import { assertNever, Failure } from "../errors.ts";
 import type { AgentEvent } from "../events.ts";
 import type { Clock } from "../io/clock.ts";
-import type { RefreshService, Watchdog } from "../io/watchdog.ts";
+import type { RefreshService, ServicePlan, Watchdog } from "../io/watchdog.ts";
 import {
   type Criterion,
   causedReset,
@@ -43,6 +43,7 @@ export class WatchdogHead {
   /** As judged, and measured again once the device is open and tells more. */
   private criteria: readonly Criterion[];
   private service: RefreshService | null = null;
+  private plan: ServicePlan | null = null;
   private refreshes = 0;
   private failures = 0;
 
@@ -221,8 +222,8 @@ export class WatchdogHead {
       case "serve": {
         const { hardwareMs, promiseMs } = effect;
         return this.attempt("open", () => {
-          const plan = { hardwareMs, promiseMs, minGapMs: 0 };
-          this.service = this.io.watchdog?.serve(plan) ?? null;
+          this.plan = { hardwareMs, promiseMs, minGapMs: 0 };
+          this.service = this.io.watchdog?.serve(this.plan) ?? null;
           return null;
         });
       }
@@ -230,9 +231,7 @@ export class WatchdogHead {
         return this.attempt("refresh", () => this.refresh());
       case "stop":
         return this.attempt("disarm", () => {
-          this.service?.stop();
-          this.io.watchdog?.disarm();
-          this.service = null;
+          this.disarm();
           return { kind: "disarmed", atMs, by: effect.by };
         });
       case "note_cause":
@@ -267,6 +266,29 @@ export class WatchdogHead {
       if (grantedMs === 0) throw error;
     }
     return { kind: "opened", atMs: this.io.clock.now(), grantedMs, askedMs: hardwareMs };
+  }
+
+  /** A device that does not stop is refreshed as before: letting go of it would be a reset. */
+  private disarm(): void {
+    const { watchdog } = this.io;
+    try {
+      watchdog?.disarm();
+      this.service = null;
+    } catch (error) {
+      if (this.service !== null) this.serveAgain();
+      throw error;
+    }
+  }
+
+  /** The refused attempt may have ended the service, or left it running. */
+  private serveAgain(): void {
+    const { watchdog } = this.io;
+    if (watchdog === null || this.plan === null || !watchdog.isOpen) return;
+    try {
+      this.service = watchdog.serve(this.plan);
+    } catch (error) {
+      if (!(error instanceof Failure) || error.code !== "watchdog.state") throw error;
+    }
   }
 
   private refresh(): null {

@@ -6,6 +6,7 @@
 import type { Code } from "../errors.ts";
 import type { Slot, Stage } from "./bootrecord.ts";
 import { type Step, stay, type Table, to } from "./fsm.ts";
+import { enter, noted, type StageLog } from "./stagelog.ts";
 
 /** boot/stages.json: one truth for firmware, early-userspace hook and agent. */
 export interface BootPlan {
@@ -17,16 +18,6 @@ export interface BootPlan {
   readonly attemptsMax: number;
   /** In order. A budget of 0 means unlimited. */
   readonly stages: readonly { name: string; budgetMs: number; steps: readonly string[] }[];
-}
-
-/** What happened in one stage; times are ms on the clock of whoever ran it. */
-export interface StageLog {
-  readonly stage: Stage;
-  readonly startMs: number;
-  readonly endMs: number | null;
-  /** Who kept the watchdog in this stage. */
-  readonly by: "nobody" | "firmware" | "countdown" | "agent";
-  readonly steps: readonly { name: string; atMs: number }[];
 }
 
 export interface Limits {
@@ -51,12 +42,19 @@ export interface Countdown {
   readonly refreshedMs: number;
 }
 
+/** A maintenance hold in force, and all the time held: it does not count against the budget. */
+interface Hold {
+  readonly holdUntilMs: number | null;
+  readonly heldMs: number;
+}
+const noHold: Hold = { holdUntilMs: null, heldMs: 0 };
+
 export type State =
   | { kind: "off"; plan: BootPlan }
   | ({ kind: "power_on" } & Boot)
   /** Still stage power_on: the watchdog API stands, or there is no watchdog (limits null). */
   | ({ kind: "installed"; limits: Limits | null } & Boot)
-  | ({ kind: "os_load"; countdown: Countdown | null; holdUntilMs: number | null } & Boot)
+  | ({ kind: "os_load"; countdown: Countdown | null } & Hold & Boot)
   | ({ kind: "hand_off"; countdown: Countdown | null } & Boot)
   | ({ kind: "adopt"; countdown: Countdown | null } & Boot)
   | ({ kind: "runtime"; confirmed: boolean } & Boot)
@@ -133,20 +131,6 @@ function revoked<S extends State>(state: S, event: Event): Next {
   return refuse(state, "boot.revoked", `${event.kind}: the boot API ended at hand-off`);
 }
 
-/** Ends the stage we are in and begins another. */
-function enter(log: readonly StageLog[], stage: Stage, atMs: number, by: StageLog["by"]) {
-  const closed = log.map((entry, at) =>
-    at === log.length - 1 && entry.endMs === null ? { ...entry, endMs: atMs } : entry,
-  );
-  return [...closed, { stage, startMs: atMs, endMs: null, by, steps: [] }];
-}
-
-function noted(log: readonly StageLog[], name: string, atMs: number): StageLog[] {
-  return log.map((entry, at) =>
-    at === log.length - 1 ? { ...entry, steps: [...entry.steps, { name, atMs }] } : entry,
-  );
-}
-
 /** What entering a stage tells: its budget, and how much of the last one's was left. */
 function entered(
   state: In<"installed" | "os_load" | "hand_off" | "adopt">,
@@ -201,7 +185,7 @@ function enable(state: In<"installed">, event: At<"enable">): Next {
     { kind: "mark", stage: "os_load", step: "", atMs },
   ];
   if (limits === null) {
-    return to({ ...boot, kind: "os_load", countdown: null, holdUntilMs: null, log }, ...told);
+    return to({ ...boot, kind: "os_load", countdown: null, ...noHold, log }, ...told);
   }
   const timeoutMs = event.timeoutMs === 0 ? limits.maxMs : event.timeoutMs;
   if (timeoutMs < limits.minMs || timeoutMs > limits.maxMs) {
@@ -210,7 +194,7 @@ function enable(state: In<"installed">, event: At<"enable">): Next {
   }
   const countdown = { limits, grantedMs: timeoutMs, refreshedMs: atMs };
   return to<State, Effect>(
-    { ...boot, kind: "os_load", countdown, holdUntilMs: null, log },
+    { ...boot, kind: "os_load", countdown, ...noHold, log },
     { kind: "arm", timeoutMs },
     ...told,
   );
@@ -228,7 +212,7 @@ function loadStep(state: In<"os_load">, event: At<"step">): Next {
   const { name, atMs } = event;
   const next: In<"os_load"> = { ...state, log: noted(state.log, name, atMs) };
   const startMs = state.log.at(-1)?.startMs ?? atMs;
-  const overMs = atMs - startMs - budgetMs(state.plan, "os_load");
+  const overMs = atMs - startMs - state.heldMs - budgetMs(state.plan, "os_load");
   if (overMs > 0) {
     return to<State, Effect>(next, { kind: "over_budget", stage: "os_load", overMs });
   }
@@ -244,10 +228,13 @@ function refreshed(state: In<"os_load">, atMs: number): Next {
 /** A person at the boot menu: explicit, bounded, and it expires back to protected. */
 function hold(state: In<"os_load">, event: At<"hold">): Next {
   const { holdMaxMs } = state.plan;
-  if (event.forMs <= 0 || event.forMs > holdMaxMs) {
+  if (!(event.forMs > 0 && event.forMs <= holdMaxMs)) {
     return refuse(state, "boot.range", `hold of ${event.forMs} ms: 1 to ${holdMaxMs} ms allowed`);
   }
-  return refreshed({ ...state, holdUntilMs: event.atMs + event.forMs }, event.atMs);
+  const { atMs, forMs } = event;
+  const unusedMs = Math.max((state.holdUntilMs ?? atMs) - atMs, 0);
+  const heldMs = state.heldMs - unusedMs + forMs;
+  return refreshed({ ...state, holdUntilMs: atMs + forMs, heldMs }, atMs);
 }
 
 /** Only a hold refreshes by time; a hang inside a step is never masked. */
@@ -261,7 +248,7 @@ function loadTick(state: In<"os_load">, event: At<"tick">): Next {
 
 /** One last refresh, so that the kernel has the whole period; then the API is gone. */
 function handOff(state: In<"os_load">, event: At<"hand_off">): Next {
-  const { holdUntilMs: _hold, ...boot } = state;
+  const { holdUntilMs: _until, heldMs: _held, ...boot } = state;
   const { atMs } = event;
   const by = state.countdown === null ? "nobody" : "countdown";
   const countdown = state.countdown === null ? null : { ...state.countdown, refreshedMs: atMs };

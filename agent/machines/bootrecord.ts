@@ -177,6 +177,10 @@ function settle(record: BootRecord, begin: Begin): BootEntry | null {
   if (begin.hardware === "watchdog" || begin.hardware === "panic") {
     return { ...current, cause: begin.hardware, culprit: noted?.culprit ?? "" };
   }
+  // A withheld refresh was noted, and then the power went: no watchdog did this.
+  if (begin.hardware === "power" && noted?.cause === "watchdog") {
+    return { ...current, cause: "power" };
+  }
   if (noted !== null) return { ...current, cause: noted.cause, culprit: noted.culprit };
   return { ...current, cause: begin.hardware };
 }

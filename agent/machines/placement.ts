@@ -1,8 +1,8 @@
 /**
  * When the hardware is next refreshed on the OS's behalf. With T1 the hardware's timeout and D
  * the promised deadline: refreshes are at most T1/2 apart and the last one is placed at D - T1,
- * so that the hardware expires at D and not up to a T1 later (DESIGN, rule 5). The native thread
- * computes the same; a test compares the two.
+ * so that the hardware expires at D and not up to a T1 later (DESIGN, rule 5). The one before it
+ * leaves room for it. The native thread computes the same (native/refresher.h).
  */
 
 export interface Placement {

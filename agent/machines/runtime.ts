@@ -7,22 +7,9 @@ import type { Code } from "../errors.ts";
 import type { AgentEvent } from "../events.ts";
 import { hardwareFor, type Judgement, type Via } from "./criteria.ts";
 import { type Step, stay, type Table, to } from "./fsm.ts";
+import { promiseRangeMs, type RuntimeConfig } from "./runtimeconfig.ts";
+import { type Slack, slackAfter } from "./slack.ts";
 import { overdue, rebased, type Task, withCheckIn, withLate, withTask } from "./tasks.ts";
-
-export interface RuntimeConfig {
-  /** T2, ms: the card is reset this long after the last check-in of the OS. */
-  readonly promiseMs: number;
-  /** How often the OS refreshes, as a fraction of T2: a quarter leaves three quarters of slack. */
-  readonly refreshFraction: number;
-  /** Slack below this fraction of T2 is worth a warning, one per window. */
-  readonly slackWarnFraction: number;
-  readonly slackWindowMs: number;
-  /** Upper bound of a maintenance hold, ms. */
-  readonly holdMaxMs: number;
-  readonly disarmAllowed: boolean;
-  /** Bound on tasks that check in. */
-  readonly tasksMax: number;
-}
 
 /** What every state carries. */
 export interface Guard {
@@ -40,11 +27,7 @@ export interface Running extends Guard {
   readonly checkedInMs: number;
   /** checkedInMs + T2: when the reset is promised. */
   readonly deadlineMs: number;
-  readonly slack: {
-    readonly minMs: number;
-    readonly windowEndsMs: number;
-    readonly warned: boolean;
-  };
+  readonly slack: Slack;
 }
 
 export type State =
@@ -115,6 +98,11 @@ function refuse<S extends State>(state: S, code: Code, message: string): Next {
 function arm(state: State, event: { promiseMs: number }): Next {
   const { config, judgement, tasks } = state;
   const { promiseMs } = event;
+  const { min, max } = promiseRangeMs;
+  if (!(promiseMs >= min && promiseMs <= max)) {
+    const message = `a promise of ${promiseMs} ms was asked; ${min} to ${max} ms can be had`;
+    return refuse(state, "watchdog.range", message);
+  }
   return to<State, Effect>(
     { kind: "arming", config, judgement, tasks, promiseMs },
     { kind: "open", hardwareMs: hardwareFor(judgement, promiseMs) },
@@ -125,8 +113,10 @@ function opened(
   state: Extract<State, { kind: "arming" }>,
   event: { atMs: number; grantedMs: number; askedMs: number },
 ): Next {
-  const { config, judgement, promiseMs } = state;
+  const { config, judgement } = state;
   const { atMs, grantedMs, askedMs } = event;
+  // Hardware that holds longer than was promised resets later: then that is the promise.
+  const promiseMs = Math.max(state.promiseMs, grantedMs);
   const via: Via = grantedMs < promiseMs ? "service" : "direct";
   const armed: State = {
     kind: "armed",
@@ -200,16 +190,14 @@ function tick(state: Extract<State, { kind: "armed" }>, event: { atMs: number })
 function refreshed<S extends Extract<State, Running>>(state: S, atMs: number): Next {
   const { config, promiseMs } = state;
   const slackMs = state.deadlineMs - atMs;
-  const over = atMs >= state.slack.windowEndsMs;
-  const warned = over ? false : state.slack.warned;
-  const low = slackMs < promiseMs * config.slackWarnFraction;
-  const slack = {
-    minMs: over ? slackMs : Math.min(state.slack.minMs, slackMs),
-    windowEndsMs: over ? atMs + config.slackWindowMs : state.slack.windowEndsMs,
-    warned: warned || low,
-  };
+  const { slack, isWorthWarning } = slackAfter(state.slack, {
+    slackMs,
+    atMs,
+    warnBelowMs: promiseMs * config.slackWarnFraction,
+    windowMs: config.slackWindowMs,
+  });
   const effects: Effect[] = [{ kind: "refresh" }];
-  if (low && !warned) {
+  if (isWorthWarning) {
     effects.push(
       report({ kind: "wdt:slack", slack_ms: Math.round(slackMs), promise_ms: promiseMs }),
     );
@@ -248,10 +236,15 @@ function resume(
 ): Next {
   const tasks = withCheckIn(state.tasks, event);
   if (tasks === null) return checkIn(state, event);
-  if (state.final || overdue(tasks, event.atMs) !== undefined) return to({ ...state, tasks });
+  const late = overdue(tasks, event.atMs);
+  const { atMs } = event;
+  const isBack = event.task === state.culprit;
+  if (state.final || (late !== undefined && !isBack)) return to({ ...state, tasks });
+  // Another one is still away: from now on that one is to be named.
+  if (late !== undefined) return withhold({ ...state, tasks }, { atMs, culprit: late.name }, false);
   const { culprit, sinceMs, final: _final, ...rest } = state;
-  const step = refreshed({ ...rest, kind: "armed", tasks }, event.atMs);
-  const withheld_ms = Math.round(event.atMs - sinceMs);
+  const step = refreshed({ ...rest, kind: "armed", tasks }, atMs);
+  const withheld_ms = Math.round(atMs - sinceMs);
   return to<State, Effect>(
     step.state,
     ...step.effects,
@@ -265,7 +258,7 @@ function hold(
   event: { atMs: number; forMs: number; by: string },
 ): Next {
   const { holdMaxMs } = state.config;
-  if (event.forMs <= 0 || event.forMs > holdMaxMs) {
+  if (!(event.forMs > 0 && event.forMs <= holdMaxMs)) {
     const message = `a hold of ${event.forMs} ms was asked; 1 to ${holdMaxMs} ms can be had`;
     return refuse(state, "watchdog.range", message);
   }
@@ -294,10 +287,16 @@ function disarm(state: Extract<State, Running>, event: { by: string }): Next {
   return to<State, Effect>(state, { kind: "stop", by: event.by });
 }
 
-function disarmed(state: Extract<State, Running>, event: { by: string }): Next {
+function disarmed(
+  state: Extract<State, { kind: "armed" | "holding" | "withheld" }>,
+  event: { by: string },
+): Next {
   const { config, judgement, tasks } = state;
+  // No reset will come of what was withheld: it is not the cause of whatever ends this boot.
+  const forget: Effect[] = state.kind === "withheld" ? [{ kind: "clear_cause" }] : [];
   return to<State, Effect>(
     { kind: "idle", config, judgement, tasks },
+    ...forget,
     report({ kind: "wdt:disarmed", by: event.by }),
   );
 }
@@ -306,15 +305,18 @@ function notArmed<S extends State>(state: S): Next {
   return refuse(state, "watchdog.state", "the watchdog is not armed");
 }
 
-function unprotectedArm(state: Extract<State, { kind: "unprotected" }>): Next {
+function unprotectedArm(
+  state: Extract<State, { kind: "unprotected" }>,
+  event: { promiseMs: number },
+): Next {
   if (state.judgement.backend === "none") {
     return refuse(state, "watchdog.missing", `nothing to arm: ${state.because}`);
   }
-  return arm(state, { promiseMs: state.config.promiseMs });
+  return arm(state, event);
 }
 
 const notTwice = (state: State): Next =>
-  refuse(state, "watchdog.state", "already armed; disarm before arming with another timeout");
+  refuse(state, "watchdog.state", "already armed; disarm before arming anew");
 const finalWithhold = (
   state: Extract<State, Running>,
   event: { atMs: number; culprit: string },

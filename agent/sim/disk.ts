@@ -27,6 +27,7 @@ export class SimDisk implements Disk {
   /** Writes, appends, syncs and removals still allowed before the power fails. */
   operationsLeft = Infinity;
   faults: DiskFaults = {};
+  private cut = false;
   private readonly files = new Map<string, File>();
   private readonly random: Random;
 
@@ -63,6 +64,7 @@ export class SimDisk implements Disk {
   /** The power fails now: decides what of the unsynced content survives. */
   powerLoss(): void {
     this.operationsLeft = Infinity;
+    this.cut = false;
     for (const [name, file] of this.files) {
       if (file.seen !== file.durable) file.durable = this.survivor(file);
       file.seen = file.durable;
@@ -83,12 +85,13 @@ export class SimDisk implements Disk {
     });
   }
 
-  /** A write under way when the power fails may have reached the disk in part. */
+  /** A write under way when the power fails may reach the disk in part; a later one never. */
   private spend(act: () => void = () => undefined): void {
     if (this.faults.readOnly) throw new Failure("journal.degraded", "the disk is read-only");
     if (this.faults.full) throw new Failure("journal.degraded", "no space left on the disk");
     if (this.operationsLeft <= 0) {
-      act();
+      if (!this.cut) act();
+      this.cut = true;
       throw new PowerCut("the power failed");
     }
     this.operationsLeft -= 1;

@@ -124,7 +124,7 @@ export class Firmware {
   api: BootApi | null = null;
   state: boot.State;
   private readonly env: FirmwareEnv;
-  private readonly faults: BootFaults;
+  private readonly slot: Slot;
 
   /** Power-on: counts the attempt before anything that can hang, and chooses the slot. */
   constructor(env: FirmwareEnv) {
@@ -135,7 +135,7 @@ export class Firmware {
     const begin = { randomId, machine: "", hardware, attemptsMax };
     const { entry, record } = beginBoot(env.record.value, begin);
     env.record.commit(record);
-    this.faults = env.faults[entry.slot];
+    this.slot = entry.slot;
     const failures = entry.slot === "safe" ? attemptsMax : record.failures[entry.slot];
     this.send({
       kind: "power",
@@ -145,6 +145,11 @@ export class Firmware {
       failures,
     });
     this.run("power_on", () => this.installed());
+  }
+
+  /** As they are now: a card can be healed while it boots. */
+  private get faults(): BootFaults {
+    return this.env.faults[this.slot];
   }
 
   /** Runs the steps of a stage one after the other, then `done`. A hang stops here for ever. */
@@ -175,7 +180,15 @@ export class Firmware {
     this.send({ kind: "install", atMs: clock.now(), limits, policy });
     if (this.state.kind === "stopped") return this.env.stopped(this.state.because);
     this.send({ kind: "enable", atMs: clock.now(), timeoutMs: plan.watchdogMs });
+    if (this.state.kind === "installed") this.enableAtMost();
     this.menu(() => this.run("os_load", () => this.handOff()));
+  }
+
+  /** The device refused the plan's timeout: its maximum is asked for, and the log says so. */
+  private enableAtMost(): void {
+    const { clock } = this.env;
+    this.send({ kind: "step", atMs: clock.now(), name: "timeout_refused" });
+    this.send({ kind: "enable", atMs: clock.now(), timeoutMs: 0 });
   }
 
   /** A person at the boot menu: an explicit, bounded hold. */

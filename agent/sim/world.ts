@@ -59,6 +59,9 @@ export function simConfig(settings: Settings = {}): AgentConfig {
   return configure({ name: "sim", lab: true, ...settings, watchdog, tee }, __VERSION__);
 }
 
+/** Thrown by a call that never returns: whoever made it stands still from then on. */
+class Hang extends Error {}
+
 export class World {
   readonly clock = new SimClock();
   readonly random: Random;
@@ -171,7 +174,12 @@ export class World {
     if (!this.powered) return;
     this.resets.push({ atMs: this.clock.now(), by });
     this.stopEverything();
-    if (by === "watchdog") this.disk.powerLoss();
+    if (by === "watchdog") {
+      // What was not synced is lost; a power cut that was planned is still to come.
+      const { operationsLeft } = this.disk;
+      this.disk.powerLoss();
+      this.disk.operationsLeft = operationsLeft;
+    }
     this.cause = "unknown";
     this.boot();
   }
@@ -225,7 +233,7 @@ export class World {
         return;
       }
       if (this.chip.faults.absent !== true) this.driver = new SimWatchdog(this.chip, this.clock);
-      if (hang?.stage !== "adopt") this.startAgent();
+      if (hang?.stage !== "adopt" || hang.step !== "agent_start") this.startAgent();
     };
     next(0);
   }
@@ -254,10 +262,18 @@ export class World {
       );
       this.agent = agent;
       for (const line of this.lines) agent.attach(life.port(line.card));
+      const { hang } = this.bootFaults[agent.boot.entry?.slot ?? "a"];
+      if (hang?.stage === "adopt" && this.driver !== null) {
+        this.driver.open = () => {
+          throw new Hang("the driver does not return");
+        };
+      }
       agent.start();
+      if (hang?.stage === "runtime") life.at(life.now(), () => life.hang(Infinity));
       for (const { name, everyMs } of this.config.tasks) this.runTask(life, name, everyMs / 2);
       for (const { name } of this.config.tee.services) this.runProgram(life, agent, name);
     } catch (error) {
+      if (error instanceof Hang) return this.hangKernel();
       if (!(error instanceof Failure)) throw error;
       this.halted = error.message;
       this.agent = null;

@@ -1,59 +1,148 @@
+/** machines/criteria.ts: what is required of a watchdog, and what follows from what it is. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { configure } from "../../agent/config.ts";
-import { WatchdogHead } from "../../agent/heads/watchdog.ts";
-import type { Watchdog, WatchdogFacts } from "../../agent/io/watchdog.ts";
-import { type Criterion, judge } from "../../agent/machines/criteria.ts";
-import { SimClock } from "../../agent/sim/clock.ts";
-import { plainModel, SimChip, SimWatchdog } from "../../agent/sim/watchdog.ts";
+import type { WatchdogFacts } from "../../agent/io/watchdog.ts";
+import { hardwareFor, type Judgement, judge, seconds } from "../../agent/machines/criteria.ts";
 
 const criteria = suite("criteria");
 
-/** Met only by what the driver says of itself. */
-const told = ["set_timeout", "refresh", "survives_close"];
+/** A watchdog that meets every criterion for a promise of 60 s. */
+const good: WatchdogFacts = {
+  path: "/dev/watchdog0",
+  identity: "i6300ESB timer",
+  kind: "hardware",
+  options: 0x8180,
+  state: "inactive",
+  minMs: 1000,
+  maxMs: 2_046_000,
+  timeoutMs: 30_000,
+  timeLeftMs: null,
+  bootStatus: 0x20,
+  nowayout: false,
+  holder: null,
+  openTimeoutS: 15,
+};
+const wanted = { promiseMs: 60_000, hardwareMaxMs: null };
 
-/** A driver on a kernel whose sysfs has no `options`: it tells them once it is open. */
-function reticent(clock: SimClock): Watchdog {
-  const chip = new SimChip(clock, plainModel, () => {});
-  const plain = new SimWatchdog(chip, clock);
-  const facts = (): WatchdogFacts => {
-    const all = plain.facts();
-    return plain.isOpen ? { ...all, holder: { pid: 1, name: "us" } } : { ...all, options: null };
-  };
-  return new Proxy(plain, {
-    get: (target, name) => {
-      if (name === "facts") return facts;
-      const member = Reflect.get(target, name);
-      return typeof member === "function" ? member.bind(target) : member;
-    },
+function of(facts: Partial<WatchdogFacts>, want: Partial<typeof wanted> = {}): Judgement {
+  return judge({ ...good, ...facts }, { ...wanted, ...want }, "");
+}
+
+const names = [
+  ...["present", "real_hardware", "exclusive", "timeout_max", "timeout_min", "set_timeout"],
+  ...["refresh", "survives_close", "stoppable", "reset_cause", "open_timeout"],
+];
+
+criteria("A2-01 every criterion is there with its value, what is required, and its verdict", () => {
+  const found = of({}).criteria;
+  assert.equal(
+    found.map(({ name }) => name),
+    names,
+  );
+  for (const { name, value, required, ok } of found) {
+    assert.ok(value.length > 0 && required.length > 0, name);
+    assert.is(ok, true, name);
+  }
+});
+
+const failing: [string, Partial<WatchdogFacts>, string, string][] = [
+  ["real_hardware", { kind: "software" }, "software", "hardware"],
+  ["real_hardware", { kind: "simulated" }, "simulated", "hardware"],
+  ["exclusive", { holder: { pid: 1, name: "systemd" } }, "systemd 1", "held by nobody else"],
+  ["timeout_max", { maxMs: 59_999 }, "60 s", ">= 60 s"],
+  ["timeout_max", { maxMs: 4000 }, "4 s", ">= 60 s"],
+  ["timeout_min", { minMs: 61_000 }, "61 s", "<= 60 s"],
+  ["set_timeout", { options: 0x8100 }, "no", "yes"],
+  ["set_timeout", { options: null, nowayout: true }, "no", "yes"],
+  ["refresh", { options: 0x180 }, "no", "yes"],
+  ["survives_close", { options: 0x8080 }, "no", "keeps counting when its owner dies"],
+  ["reset_cause", { bootStatus: null }, "not reported", "reported"],
+  [
+    "open_timeout",
+    { openTimeoutS: 0 },
+    "0: the kernel refreshes for ever",
+    "> 0 s, or a driver that does not refresh by itself",
+  ],
+];
+for (const [name, facts, value, required] of failing) {
+  criteria(`A2-01 ${name} fails on ${JSON.stringify(facts)} and shows what was measured`, () => {
+    const failed = of(facts).criteria.filter(({ ok }) => !ok);
+    const one = failed.find((criterion) => criterion.name === name);
+    assert.equal(one, { name, value, required, ok: false });
+    if (facts.options !== null) assert.is(failed.length, 1, "and no other one");
   });
 }
 
-function valuesOf(list: readonly Criterion[], names: readonly string[]): string[] {
-  return names.map((name) => list.find((one) => one.name === name)?.value ?? "absent");
-}
-
-criteria("A2-01 options that are not shown yet are not called absent", () => {
-  const facts = reticent(new SimClock()).facts();
-  const wanted = { promiseMs: 30_000, hardwareMaxMs: null };
-  const hidden = judge(facts, wanted, "");
-  const silence = "not shown before it is open";
-  assert.equal(valuesOf(hidden.criteria, told), [silence, silence, silence]);
-  const without = judge({ ...facts, options: 0 }, wanted, "");
-  assert.equal(valuesOf(without.criteria, told), ["no", "no", "no"]);
+criteria("nowayout survives a close even without the magic character", () => {
+  const found = of({ options: 0x8080, nowayout: true }).criteria;
+  assert.is(found.find(({ name }) => name === "survives_close")?.ok, true);
 });
 
-criteria("A2-01 criteria are measured again once the device is open", () => {
-  const clock = new SimClock();
-  const watchdog = reticent(clock);
-  const config = configure({ watchdog: { policy: "simulate" } }, "test");
-  const nothing = (): void => {};
-  const io = { clock, watchdog, problem: "", noteCulprit: nothing, clearCulprit: nothing };
-  const head = new WatchdogHead({ ...io, emit: nothing }, config);
-  assert.not.equal(valuesOf(head.probe().criteria, told), ["yes", "yes", "yes"]);
-  head.start();
-  assert.equal(valuesOf(head.probe().criteria, told), ["yes", "yes", "yes"]);
-  assert.equal(valuesOf(head.probe().criteria, ["exclusive"]), ["nobody"]);
+const verdicts: [string, Partial<WatchdogFacts>, Partial<typeof wanted>, Partial<Judgement>][] = [
+  ["T2 below T1max", {}, {}, { backend: "direct", via: "direct", protected: true }],
+  ["A2-02 T2 = T1max", { maxMs: 60_000 }, {}, { backend: "direct", via: "direct" }],
+  ["T2 one above T1max", { maxMs: 59_999 }, {}, { backend: "service", via: "service" }],
+  ["no maximum stated", { maxMs: null }, {}, { backend: "direct", hardwareMaxMs: Infinity }],
+  ["a cap", {}, { hardwareMaxMs: 10_000 as never }, { backend: "service", hardwareMaxMs: 10_000 }],
+  ["a cap above", { maxMs: 5000 }, { hardwareMaxMs: 9000 as never }, { hardwareMaxMs: 5000 }],
+  [
+    "A2-16 softdog is no hardware",
+    { kind: "software" },
+    {},
+    {
+      backend: "direct",
+      protected: false,
+      protection: "software: a kernel timer dies with the kernel",
+    },
+  ],
+  [
+    "simulated",
+    { kind: "simulated", maxMs: 5000 },
+    {},
+    { backend: "simulated", via: "service", protected: false },
+  ],
+  [
+    "A2-13 another owner",
+    { holder: { pid: 1, name: "systemd" } },
+    {},
+    { backend: "none", via: "none", protected: false, protection: "other-owner: systemd (pid 1)" },
+  ],
+];
+for (const [name, facts, want, expected] of verdicts) {
+  criteria(`verdict: ${name}`, () => {
+    const judgement = of(facts, want);
+    for (const [key, value] of Object.entries(expected)) {
+      assert.equal(judgement[key as keyof Judgement], value, key);
+    }
+    assert.ok(judgement.because.length > 0);
+  });
+}
+
+criteria("A2-13 the reason names device and holder", () => {
+  const { because } = of({ holder: { pid: 7, name: "watchdogd" } });
+  assert.is(because, "/dev/watchdog0 is held by watchdogd (pid 7)");
+});
+
+criteria("no device: nothing protects, and the problem is passed on", () => {
+  const judgement = judge(null, wanted, "no /dev/watchdog0");
+  assert.equal([judgement.backend, judgement.protected], ["none", false]);
+  assert.is(judgement.protection, "none: no /dev/watchdog0");
+  assert.equal(
+    judgement.criteria.map(({ name, ok }) => [name, ok]),
+    [["present", false]],
+  );
+});
+
+criteria("T1 asked for is T2 within what the hardware holds", () => {
+  const judgement = of({ minMs: 2000, maxMs: 10_000 });
+  assert.is(hardwareFor(judgement, 5000), 5000);
+  assert.is(hardwareFor(judgement, 60_000), 10_000);
+  assert.is(hardwareFor(judgement, 1000), 2000);
+  assert.is(hardwareFor(of({ maxMs: null }), 60_000), 60_000);
+});
+
+criteria("spans are shown in seconds", () => {
+  assert.equal([seconds(2500), seconds(60_000), seconds(Infinity)], ["2.5 s", "60 s", "unlimited"]);
 });
 
 criteria.run();
