@@ -100,6 +100,7 @@ export class Agent {
     this.boot.adopted(this.watchdog.runningMs === runningMs ? null : runningMs);
     this.adoptedMs = this.io.clock.now();
     this.tee.start();
+    this.boot.noteTold();
     // The first reports reach the disk in the next turn: the card is guarded as of now.
     this.io.clock.at(this.adoptedMs, () => this.post({ kind: "wake" }));
   }

@@ -32,6 +32,8 @@ export class BootHead {
   private readonly emit: (event: AgentEvent) => void;
   private handOff: HandOff | null = null;
   private handOffProblem: string | null = null;
+  /** The firmware began this boot; a later start of the agent has a stale hand-off record. */
+  private continues = false;
   private aliveMs = 0;
 
   constructor(io: BootIo, config: AgentConfig, emit: (event: AgentEvent) => void) {
@@ -66,7 +68,8 @@ export class BootHead {
     const machine = io.platform.machineBootId();
     const current = journal.value.current;
     if (current !== null && current.machine === "" && this.isOfFirmware(current)) {
-      journal.commit({ ...journal.value, current: { ...current, machine } });
+      journal.stage({ ...journal.value, current: { ...current, machine } });
+      this.continues = true;
       return;
     }
     const begin = {
@@ -75,7 +78,7 @@ export class BootHead {
       hardware: this.hardwareCause(flagged),
       attemptsMax: config.plan.attemptsMax,
     };
-    journal.commit(record.beginBoot(journal.value, begin).record);
+    journal.stage(record.beginBoot(journal.value, begin).record);
   }
 
   /** Tells of this start and of every ended boot the host has not been told of yet. */
@@ -97,6 +100,11 @@ export class BootHead {
       const failures = last.slot === "safe" ? 0 : value.failures[last.slot];
       this.emit({ kind: "boot:fallback", from: last.slot, slot: current.slot, failures });
     }
+  }
+
+  /** What `tell` said counts as told once the reports are on disk: with the next flush. */
+  noteTold(): void {
+    const { value } = this.journal;
     this.journal.stage({ ...value, told: value.boots });
   }
 
@@ -104,9 +112,12 @@ export class BootHead {
   start(): void {
     const { handOff, config } = this;
     const atMs = this.io.clock.now();
-    if (handOff !== null) this.state = fromHandOff(handOff, config.plan);
+    if (handOff !== null && this.continues) this.state = fromHandOff(handOff, config.plan);
     this.send({ kind: "start", atMs });
     this.send({ kind: "step", atMs, name: "agent_start" });
+    // This boot, and what is about to be tried, are on disk before anything that can hang.
+    const uptimeMs = boot.uptimeMs(this.state, atMs);
+    this.journal.commit(record.mark(this.journal.value, "adopt", "take_over", uptimeMs));
   }
 
   /**
