@@ -66,7 +66,8 @@ export class TeeHead {
 
   constructor(io: TeeIo, config: TeeConfig, history: TeeHistory) {
     if (config.services.length > servicesMax) {
-      const message = `${config.services.length} TEE services are configured; at most ${servicesMax}`;
+      const count = config.services.length;
+      const message = `${count} TEE services are configured; at most ${servicesMax}`;
       throw new Failure("config.invalid", message);
     }
     this.io = io;
