@@ -230,6 +230,7 @@ const rightCode: readonly (readonly [path: string, text: string])[] = [
   ["agent/heads/a.ts", "const granted = device.setTimeout(5);"],
   [pure, "const options = { setTimeout: 0x80, setInterval: 1 };"],
   [pure, "const pattern = /[/'\"]{2}/;\nconst ratio = a / b; const c = d / e;"],
+  [pure, `const ratio = a${" ".repeat(40)}/ b; const quote = "'"; // ' /\nconst c = "Date.now()";`],
   ["agent/console/a.ts", `function a() {\n${lines(68)}}\nfunction b() {\n${lines(68)}}\n`],
   ["agent/console/a.ts", `const table = {\n${lines(100, "  a: 1,\n")}};\n`],
   ["agent/console/a.ts", `interface A {\n${lines(100, "  a(): number;\n")}}\n`],

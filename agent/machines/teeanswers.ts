@@ -19,8 +19,8 @@ export function call<S extends State>(state: S, event: EventOf<"call">): Next {
   const refuse = (because: string): Next => to(state, answer(event.id, "unavailable", because));
   const { service, command, id } = event;
   if (isQuarantined(core.history, { service, command })) {
-    const times = core.config.poisonCount;
-    const because = `${nameOf({ service, command })} crashed the TEE ${times} times`;
+    const name = nameOf({ service, command });
+    const because = `${name} crashed the TEE ${core.config.poisonCount} times`;
     return to(state, answer(id, "quarantined", because));
   }
   const session = core.services.find(({ name }) => name === service)?.session ?? null;

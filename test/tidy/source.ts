@@ -66,8 +66,18 @@ function spaces(text: string): string {
   return isQuoted && text.length > 1 ? `${text[0]}${inside.slice(1, -1)}${text.at(-1)}` : inside;
 }
 
+/** As much of the code before a place, blanks drawn together, as tells what may begin there. */
+const recentCharacters = 16;
+
 function blank(text: string, isScript: boolean): string {
-  let code = "";
+  const pieces: string[] = [];
+  let recent = "";
+  const write = (piece: string): void => {
+    pieces.push(piece);
+    const isBlank = piece.trim() === "";
+    if (isBlank && (recent === "" || recent.endsWith(" "))) return;
+    recent = (recent + (isBlank ? " " : piece)).slice(-recentCharacters);
+  };
   /** For each open template literal the depth of braces inside its `${`. */
   const templates: number[] = [];
   let isText = false;
@@ -77,13 +87,13 @@ function blank(text: string, isScript: boolean): string {
       const length = sign === "\\" || text.startsWith("${", at) ? 2 : 1;
       if (sign === "`") templates.pop();
       isText = sign !== "`" && !text.startsWith("${", at);
-      code += sign === "`" ? sign : spaces(text.slice(at, at + length));
+      write(sign === "`" ? sign : spaces(text.slice(at, at + length)));
       at += length;
       continue;
     }
-    const end = endOfInert(text, at, code.slice(-80), isScript);
+    const end = endOfInert(text, at, recent, isScript);
     if (end > at) {
-      code += spaces(text.slice(at, end));
+      write(spaces(text.slice(at, end)));
       at = end;
       continue;
     }
@@ -94,10 +104,10 @@ function blank(text: string, isScript: boolean): string {
     } else if (depth !== undefined && sign === "{") templates[templates.length - 1] = depth + 1;
     else if (depth === 0 && sign === "}") isText = true;
     else if (depth !== undefined && sign === "}") templates[templates.length - 1] = depth - 1;
-    code += isText && sign === "}" ? " " : sign;
+    write(isText && sign === "}" ? " " : sign);
     at += 1;
   }
-  return code;
+  return pieces.join("");
 }
 
 export interface Extent {

@@ -97,7 +97,7 @@ rig("a program's status and output come back, and a bad status can be a failure"
   assert.equal(outcome, { status: 3, stdout: "out\n", stderr: "bad news\n" });
   const failed = runOrFail(process.execPath, args, { deadlineMs: 20_000, advice: "Do this." });
   const failure = await rejectsCode(() => failed, "rig.fault");
-  assert.match(failure.message, /ended with status 3: bad news[^]*Do this\.$/);
+  assert.match(failure.message, /ended with status 3: bad news[\s\S]*Do this\.$/);
 });
 
 rig("a program that is not there, or is not done in time, is named", async () => {
@@ -206,7 +206,10 @@ rig("waiting that fails tells what was seen instead", async () => {
   seen.complaints = "out of memory";
   changed();
   const failure: Failure = await rejectsCode(() => cut, "rig.fault");
-  assert.match(failure.message, /^QEMU ended with status 1 before login\n[^]*QEMU: out of memory$/);
+  assert.match(
+    failure.message,
+    /^QEMU ended with status 1 before login\n[\s\S]*QEMU: out of memory$/,
+  );
 });
 
 rig.run();
