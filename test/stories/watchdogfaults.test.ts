@@ -114,7 +114,11 @@ for (const grantsMs of [60_000, 2000]) {
   stories(
     `A2-12 nowayout, ${via}: it stays armed, says that it cannot stop, and is refreshed`,
     () => {
-      const { make, events, chip, clock, resets } = bench({ clamps: true, noWayOut: true, grantsMs });
+      const { make, events, chip, clock, resets } = bench({
+        clamps: true,
+        noWayOut: true,
+        grantsMs,
+      });
       const head = make();
       head.start();
       assert.is(head.status().via, via);
