@@ -2,17 +2,19 @@
  * A linear look over CBOR bytes before they are decoded (RFC 8949): what is outside our profile is
  * refused here, so that the decoder never meets what it would accept by mistake or be slow on.
  *
- * Accepted: one map with text keys; integers, floats, text, bytes, lists, maps, bool, null; lengths
- * definite or indefinite. Refused: tags, other simple values, reserved heads, lone breaks, keys
- * that are not text or come twice, invalid UTF-8, depth or items above the bounds, trailing bytes.
+ * Accepted: one map with text keys; integers, floats, text, bytes, lists, maps, bool, null; maps and
+ * lists of definite or indefinite length. Refused: text and bytes in chunks (the decoder has no way
+ * with them, and no SMP client sends them), tags, other simple values, reserved heads, lone breaks,
+ * keys that are not text or come twice, invalid UTF-8, depth or items above the bounds, trailing
+ * bytes.
  */
 import { Failure } from "../errors.ts";
 
 /** Bounds on nesting and on the number of items of one message. */
 export const depthMax = 16;
 export const itemsMax = 4096;
-/** Longest key. */
-export const keyBytesMax = 64;
+
+const utf8 = new TextDecoder("utf-8", { fatal: true });
 
 interface Cursor {
   readonly bytes: Uint8Array;
@@ -65,7 +67,8 @@ function item(cursor: Cursor, depth: number): void {
       return;
     case 2:
     case 3:
-      return string(cursor, major, info);
+      string(cursor, major, info);
+      return;
     case 4:
       return list(cursor, info, depth);
     case 5:
@@ -84,11 +87,11 @@ function simple(cursor: Cursor, info: number, start: number): void {
   for (let count = 1 << (info - 24); count > 0; count -= 1) next(cursor);
 }
 
-/** Moves past the bytes of one definite string and returns them. */
-function chunk(cursor: Cursor, major: number, info: number): Uint8Array {
+/** Moves past the bytes of a string and returns them. */
+function string(cursor: Cursor, major: number, info: number): Uint8Array {
   const start = cursor.at;
   const length = argument(cursor, info);
-  if (length < 0) return refuse(start, "an indefinite string inside another");
+  if (length < 0) return refuse(start, "a string of indefinite length");
   if (length > cursor.bytes.length - cursor.at) return refuse(start, "truncated string");
   const part = cursor.bytes.subarray(cursor.at, cursor.at + length);
   if (major === 3 && !isUtf8(part)) refuse(start, "invalid UTF-8");
@@ -96,42 +99,13 @@ function chunk(cursor: Cursor, major: number, info: number): Uint8Array {
   return part;
 }
 
-/**
- * Well-formed UTF-8 (Unicode, table 3-7). Written out because the platform's strict decoder costs
- * two megabytes of memory on first use.
- */
 function isUtf8(part: Uint8Array): boolean {
-  let at = 0;
-  while (at < part.length) {
-    const lead = part[at] as number;
-    at += 1;
-    if (lead < 0x80) continue;
-    const more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
-    if (lead < 0xc2 || lead > 0xf4 || at + more > part.length) return false;
-    const second = part[at] as number;
-    if (second < (secondMin[lead] ?? 0x80) || second > (secondMax[lead] ?? 0xbf)) return false;
-    for (let tail = 1; tail < more; tail += 1) {
-      if (((part[at + tail] as number) & 0xc0) !== 0x80) return false;
-    }
-    at += more;
-  }
-  return true;
-}
-
-/** Bounds of the second byte where they are narrower: no overlong forms, surrogates, or above. */
-const secondMin: Readonly<Record<number, number>> = { 224: 0xa0, 240: 0x90 };
-const secondMax: Readonly<Record<number, number>> = { 237: 0x9f, 244: 0x8f };
-
-function string(cursor: Cursor, major: number, info: number): void {
-  if (info !== 31) {
-    chunk(cursor, major, info);
-    return;
-  }
-  while (!atBreak(cursor)) {
-    cursor.items += 1;
-    const head = next(cursor);
-    if (head >> 5 !== major) refuse(cursor.at - 1, "a chunk of another kind");
-    chunk(cursor, major, head & 31);
+  if (part.every((byte) => byte < 0x80)) return true;
+  try {
+    utf8.decode(part);
+    return true;
+  } catch {
+    return false;
   }
 }
 
@@ -163,9 +137,7 @@ function key(cursor: Cursor, keys: Set<string>): void {
   const start = cursor.at;
   const head = next(cursor);
   if (head >> 5 !== 3 || (head & 31) === 31) refuse(start, "a key that is not a definite text");
-  // Byte for byte as characters: enough to tell two keys apart.
-  const name = String.fromCharCode(...chunk(cursor, 3, head & 31).subarray(0, keyBytesMax));
-  if (cursor.at - start > keyBytesMax + 2) refuse(start, `a key over ${keyBytesMax} bytes`);
+  const name = utf8.decode(string(cursor, 3, head & 31));
   if (keys.has(name)) refuse(start, `key "${name}" twice`);
   keys.add(name);
 }
