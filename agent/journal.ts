@@ -16,6 +16,11 @@ export interface Codec<T> {
   decode(bytes: Uint8Array): T;
   /** `lost`: there was a record and no copy of it could be read. */
   fallback(lost: boolean): T;
+  /**
+   * What a last known good copy amounts to now. It is old: what happened since and is lost must
+   * not make it laxer. Absent: it is taken as it is.
+   */
+  aged?(value: T): T;
 }
 
 /** First bytes of a stored value; see wire/seal.ts. */
@@ -52,8 +57,7 @@ export class Journal<T> {
     const a = this.find("a");
     const b = this.find("b");
     const newest = newestOf(a, b);
-    const sequences = [a, b].map((found) => ("sequence" in found ? found.sequence : 0));
-    this.sequence = Math.max(0, ...sequences);
+    this.sequence = laterOf(sequenceOf(a), sequenceOf(b));
     if (newest !== null) {
       this.value = newest.found.value;
       this.target = newest.slot === "a" ? "b" : "a";
@@ -65,8 +69,8 @@ export class Journal<T> {
     const good = this.find("good");
     const lost = [a, b, good].some((found) => found.kind !== "none");
     if (good.kind === "good") {
-      this.value = good.value;
-      this.sequence = Math.max(this.sequence, good.sequence);
+      this.value = codec.aged?.(good.value) ?? good.value;
+      this.sequence = laterOf(this.sequence, good.sequence);
       this.outcome = "last_known_good";
     } else {
       this.value = codec.fallback(lost);
@@ -141,6 +145,15 @@ export class Journal<T> {
       return { kind: "bad_data", sequence: opened.sequence };
     }
   }
+}
+
+function sequenceOf<T>(found: Found<T>): number | null {
+  return "sequence" in found ? found.sequence : null;
+}
+
+function laterOf(left: number | null, right: number | null): number {
+  if (left === null || right === null) return left ?? right ?? 0;
+  return isNewer(left, right) ? left : right;
 }
 
 function isHurt<T>(found: Found<T>): boolean {

@@ -1,6 +1,6 @@
 /** How the boot record is stored: CBOR of a checked shape; see machines/bootrecord.ts. */
 import type { Codec } from "../journal.ts";
-import { type BootRecord, emptyRecord, pastMax } from "../machines/bootrecord.ts";
+import { agedRecord, type BootRecord, emptyRecord, pastMax } from "../machines/bootrecord.ts";
 import { decodeMap, encodeMap } from "../wire/cbor.ts";
 import { bool, check, list, map, oneOf, optional, text, uint } from "../wire/shape.ts";
 
@@ -43,5 +43,6 @@ export function bootCodec(attemptsMax: number): Codec<BootRecord> {
       return { ...found, trial, current, closing };
     },
     fallback: (lost) => emptyRecord(lost, attemptsMax),
+    aged: (value) => agedRecord(value, attemptsMax),
   };
 }

@@ -75,6 +75,19 @@ export function emptyRecord(lost: boolean, attemptsMax: number): BootRecord {
   };
 }
 
+/**
+ * A record from before things that are lost: failures since then count as one short of the limit,
+ * no trial is begun anew, and the boot it calls current is over, nobody knows how.
+ */
+export function agedRecord(record: BootRecord, attemptsMax: number): BootRecord {
+  const least = emptyRecord(true, attemptsMax).failures;
+  const { a, b } = record.failures;
+  const failures = { a: Math.max(a, least.a), b: Math.max(b, least.b) };
+  const { current } = record;
+  const past = current === null ? record.past : [...record.past, current].slice(-pastMax);
+  return { ...record, trial: null, failures, current: null, closing: null, past };
+}
+
 export interface Begin {
   readonly randomId: string;
   readonly machine: string;

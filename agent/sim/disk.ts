@@ -21,6 +21,8 @@ interface File {
   durable: Uint8Array | undefined;
   /** Content as programs see it. */
   seen: Uint8Array | undefined;
+  /** So much of the durable content no cut can take: an append leaves alone what was there. */
+  keptBytes: number;
 }
 
 export class SimDisk implements Disk {
@@ -40,7 +42,7 @@ export class SimDisk implements Disk {
   }
 
   write(name: string, bytes: Uint8Array): void {
-    this.change(name, bytes.slice());
+    this.change(name, bytes.slice(), 0);
   }
 
   append(name: string, bytes: Uint8Array): void {
@@ -48,17 +50,19 @@ export class SimDisk implements Disk {
     const after = new Uint8Array(before.length + bytes.length);
     after.set(before, 0);
     after.set(bytes, before.length);
-    this.change(name, after);
+    this.change(name, after, Infinity);
   }
 
   sync(name: string): void {
     this.spend();
     const file = this.files.get(name);
-    if (file !== undefined) file.durable = file.seen;
+    if (file === undefined) return;
+    file.durable = file.seen;
+    file.keptBytes = file.durable?.length ?? 0;
   }
 
   remove(name: string): void {
-    if (this.files.has(name)) this.change(name, undefined);
+    if (this.files.has(name)) this.change(name, undefined, 0);
   }
 
   /** The power fails now: decides what of the unsynced content survives. */
@@ -68,6 +72,7 @@ export class SimDisk implements Disk {
     for (const [name, file] of this.files) {
       if (file.seen !== file.durable) file.durable = this.survivor(file);
       file.seen = file.durable;
+      file.keptBytes = file.durable?.length ?? 0;
       if (file.durable === undefined) this.files.delete(name);
     }
   }
@@ -77,11 +82,12 @@ export class SimDisk implements Disk {
     return [...this.files.keys()].sort();
   }
 
-  private change(name: string, seen: Uint8Array | undefined): void {
+  private change(name: string, seen: Uint8Array | undefined, keptBytes: number): void {
     this.spend(() => {
-      const file = this.files.get(name);
-      if (file === undefined) this.files.set(name, { durable: undefined, seen });
-      else file.seen = seen;
+      const file = this.files.get(name) ?? { durable: undefined, seen, keptBytes: 0 };
+      file.seen = seen;
+      file.keptBytes = Math.min(file.keptBytes, keptBytes);
+      this.files.set(name, file);
     });
   }
 
@@ -98,15 +104,19 @@ export class SimDisk implements Disk {
     act();
   }
 
-  /** Whole, not at all, or torn: a prefix of the new content, over the old one or alone. */
+  /**
+   * Whole, not at all, or torn: a prefix of the new content, alone or over the old one or, where
+   * the file grew, with zeros in place of what did not reach the disk.
+   */
   private survivor(file: File): Uint8Array | undefined {
-    const { seen, durable } = file;
+    const { seen, durable, keptBytes } = file;
     const fate = this.random.int(4);
     if (fate === 0 || seen === undefined) return fate === 0 ? seen : durable;
     if (fate === 1) return durable;
-    const kept = seen.slice(0, this.random.int(seen.length + 1));
-    if (fate === 2 || durable === undefined || durable.length <= kept.length) return kept;
-    const mixed = durable.slice();
+    const kept = seen.slice(0, this.random.range(Math.min(keptBytes, seen.length), seen.length));
+    if (fate === 2) return kept;
+    const mixed = new Uint8Array(Math.max(seen.length, durable?.length ?? 0));
+    if (durable !== undefined && durable.length >= seen.length) mixed.set(durable, 0);
     mixed.set(kept, 0);
     return mixed;
   }

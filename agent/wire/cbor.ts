@@ -17,8 +17,33 @@ const decoder = new Decoder(settings);
 
 /** Encodes a map; members that are undefined are left out. The bytes are the caller's to keep. */
 export function encodeMap(value: Readonly<Record<string, unknown>>): Uint8Array {
-  const bytes: Uint8Array = encoder.encode(plain(value, "message"));
-  return bytes.slice();
+  // A copy: cbor-x gives a window on its pool, a Buffer, whose slice() would be a window again.
+  return new Uint8Array(encoder.encode(isPlain(value) ? value : plain(value, "message")));
+}
+
+/** Can cbor-x be given the value as it is? So it is nearly always, and costs no copy. */
+function isPlain(value: unknown): boolean {
+  switch (typeof value) {
+    case "string":
+      return wireText(value) === value;
+    case "boolean":
+      return true;
+    case "number":
+      return Number.isInteger(value)
+        ? value <= 0xffffffff && value >= -0x100000000
+        : Number.isFinite(value);
+    case "object":
+      break;
+    default:
+      return false;
+  }
+  if (value === null) return true;
+  if (Array.isArray(value)) return value.every(isPlain);
+  if (Object.getPrototypeOf(value) !== Object.prototype) return value instanceof Uint8Array;
+  for (const key in value) {
+    if (wireText(key) !== key || !isPlain((value as Record<string, unknown>)[key])) return false;
+  }
+  return true;
 }
 
 /**
@@ -28,6 +53,7 @@ export function encodeMap(value: Readonly<Record<string, unknown>>): Uint8Array 
 function plain(value: unknown, path: string): unknown {
   switch (typeof value) {
     case "string":
+      return wireText(value);
     case "boolean":
       return value;
     case "number":
@@ -44,10 +70,18 @@ function plain(value: unknown, path: string): unknown {
   }
   const members: Record<string, unknown> = {};
   for (const [key, member] of Object.entries(value)) {
-    if (member !== undefined) members[key] = plain(member, `${path}.${key}`);
+    if (member !== undefined) members[wireText(key)] = plain(member, `${path}.${key}`);
   }
   return members;
 }
+
+/** Half a surrogate pair, as cutting text leaves it, is no UTF-8: every reader would refuse it. */
+function wireText(value: string): string {
+  return (value as WellFormed).toWellFormed();
+}
+
+/** In every Node from 20 on, and in the compiler's library from ES2024 on. */
+type WellFormed = string & { toWellFormed(): string };
 
 function wireNumber(value: number, path: string): number | bigint {
   if (!Number.isFinite(value)) return refuse(path, String(value));
@@ -63,9 +97,10 @@ function refuse(path: string, what: string): never {
 /** Decodes one map; an empty body is an empty map. Failure `wire.malformed`. */
 export function decodeMap(bytes: Uint8Array): Record<string, unknown> {
   if (bytes.length === 0) return {};
-  scanMap(bytes);
+  const unsettled = scanMap(bytes);
   try {
-    return settle(decoder.decode(bytes)) as Record<string, unknown>;
+    const value: unknown = decoder.decode(bytes);
+    return (unsettled ? settle(value) : value) as Record<string, unknown>;
   } catch (error) {
     if (error instanceof Failure) throw error;
     const why = error instanceof Error ? error.message : String(error);
@@ -80,7 +115,7 @@ function settle(value: unknown): unknown {
     return Number.isSafeInteger(number) ? number : value;
   }
   if (typeof value !== "object" || value === null) return value;
-  if (value instanceof Uint8Array) return value.slice();
+  if (value instanceof Uint8Array) return new Uint8Array(value);
   if (Array.isArray(value)) return value.map(settle);
   for (const [key, member] of Object.entries(value)) {
     if (typeof member === "object" || typeof member === "bigint") {

@@ -19,6 +19,7 @@ import {
   type Shape,
   scalar,
   text,
+  textOf,
   uint,
 } from "./shape.ts";
 
@@ -57,6 +58,8 @@ export const groups = {
 export const packetBytesMax = 2048;
 
 const none = map({});
+/** Echo gives back whatever a packet holds. */
+const packetText = textOf(packetBytesMax);
 const stage = oneOf("power_on", "os_load", "hand_off", "adopt", "runtime");
 const slot = oneOf("a", "b", "safe");
 const cause = oneOf("power", "watchdog", "commanded", "clean", "panic", "agent_restart", "unknown");
@@ -152,7 +155,7 @@ const taskStat = map({
 });
 
 export const commands = {
-  "os.echo": command(0, 0, "either", map({ d: text }), map({ r: text })),
+  "os.echo": command(0, 0, "either", map({ d: packetText }), map({ r: packetText })),
   "os.taskstat": command(0, 2, "read", none, map({ tasks: record(taskStat) })),
   "os.datetime": command(0, 4, "read", none, map({ datetime: text })),
   "os.reset": command(

@@ -2,40 +2,59 @@
  * A linear look over CBOR bytes before they are decoded (RFC 8949): what is outside our profile is
  * refused here, so that the decoder never meets what it would accept by mistake or be slow on.
  *
- * Accepted: one map with text keys; integers, floats, text, bytes, lists, maps, bool, null; lengths
- * definite or indefinite. Refused: tags, other simple values, reserved heads, lone breaks, keys
- * that are not text or come twice, invalid UTF-8, depth or items above the bounds, trailing bytes.
+ * Accepted: one map with text keys; integers, floats, text, bytes, lists, maps, bool, null; maps and
+ * lists of definite or indefinite length. Refused: text and bytes in chunks (the decoder has no way
+ * with them, and no SMP client sends them), tags, other simple values, reserved heads, lone breaks,
+ * keys that are not text or come twice, invalid UTF-8, depth or items above the bounds, trailing
+ * bytes.
  */
 import { Failure } from "../errors.ts";
 
 /** Bounds on nesting and on the number of items of one message. */
 export const depthMax = 16;
 export const itemsMax = 4096;
-/** Longest key. */
-export const keyBytesMax = 64;
 
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+
+/** Where the look stands. One is used for all: this runs for every message, and never nests. */
 interface Cursor {
-  readonly bytes: Uint8Array;
+  bytes: Uint8Array;
   at: number;
   items: number;
+  /** Is there anything that cbor-x gives in another form than we do: 64-bit integers, bytes? */
+  unsettled: boolean;
+  /** Keys of the maps around `at`: hash, first byte and end of each. */
+  readonly keys: number[];
 }
+
+const shared: Cursor = { bytes: new Uint8Array(0), at: 0, items: 0, unsettled: false, keys: [] };
+const wordsPerKey = 3;
 
 function refuse(at: number, problem: string): never {
   throw new Failure("wire.malformed", `CBOR refused at byte ${at}: ${problem}`);
 }
 
-/** Throws `wire.malformed` unless `bytes` is exactly one map within the profile. */
-export function scanMap(bytes: Uint8Array): void {
-  const cursor = { bytes, at: 0, items: 0 };
+/**
+ * Throws `wire.malformed` unless `bytes` is exactly one map within the profile. Returns whether
+ * it holds 64-bit integers or bytes, which the decoder gives in a form that is not ours.
+ */
+export function scanMap(bytes: Uint8Array): boolean {
+  const cursor = shared;
+  cursor.bytes = bytes;
+  cursor.at = 0;
+  cursor.items = 0;
+  cursor.unsettled = false;
+  cursor.keys.length = 0;
   const first = bytes[0];
   if (first === undefined || first >> 5 !== 5) refuse(0, "expected a map");
   item(cursor, 0);
   if (cursor.at !== bytes.length) refuse(cursor.at, "trailing bytes");
+  return cursor.unsettled;
 }
 
 function next(cursor: Cursor): number {
-  const byte = cursor.bytes[cursor.at];
-  if (byte === undefined) return refuse(cursor.at, "truncated");
+  if (cursor.at >= cursor.bytes.length) return refuse(cursor.at, "truncated");
+  const byte = cursor.bytes[cursor.at] as number;
   cursor.at += 1;
   return byte;
 }
@@ -56,20 +75,24 @@ function item(cursor: Cursor, depth: number): void {
   if (depth > depthMax) refuse(start, `nested deeper than ${depthMax}`);
   if (cursor.items > itemsMax) refuse(start, `more than ${itemsMax} items`);
   const head = next(cursor);
-  const major = head >> 5;
   const info = head & 31;
-  switch (major) {
+  switch (head >> 5) {
     case 0:
     case 1:
       if (argument(cursor, info) < 0) refuse(start, "an integer without a value");
+      if (info === 27) cursor.unsettled = true;
       return;
     case 2:
+      cursor.unsettled = true;
+      cursor.at = end(cursor, info);
+      return;
     case 3:
-      return string(cursor, major, info);
+      text(cursor, info);
+      return;
     case 4:
       return list(cursor, info, depth);
     case 5:
-      return mapItem(cursor, info, depth);
+      return map(cursor, info, depth);
     case 6:
       return refuse(start, "tags are not used here");
     default:
@@ -84,54 +107,37 @@ function simple(cursor: Cursor, info: number, start: number): void {
   for (let count = 1 << (info - 24); count > 0; count -= 1) next(cursor);
 }
 
-/** Moves past the bytes of one definite string and returns them. */
-function chunk(cursor: Cursor, major: number, info: number): Uint8Array {
-  const start = cursor.at;
+/** Where the string ends whose head has just been read. */
+function end(cursor: Cursor, info: number): number {
+  const start = cursor.at - 1;
   const length = argument(cursor, info);
-  if (length < 0) return refuse(start, "an indefinite string inside another");
+  if (length < 0) return refuse(start, "a string of indefinite length");
   if (length > cursor.bytes.length - cursor.at) return refuse(start, "truncated string");
-  const part = cursor.bytes.subarray(cursor.at, cursor.at + length);
-  if (major === 3 && !isUtf8(part)) refuse(start, "invalid UTF-8");
-  cursor.at += length;
-  return part;
+  return cursor.at + length;
 }
 
-/**
- * Well-formed UTF-8 (Unicode, table 3-7). Written out because the platform's strict decoder costs
- * two megabytes of memory on first use.
- */
+/** Moves past a text and returns a hash of it (FNV-1a over its bytes). */
+function text(cursor: Cursor, info: number): number {
+  const to = end(cursor, info);
+  const { bytes, at: from } = cursor;
+  let hash = 0x811c9dc5;
+  let seen = 0;
+  for (let at = from; at < to; at += 1) {
+    const byte = bytes[at] as number;
+    seen |= byte;
+    hash = Math.imul(hash ^ byte, 0x01000193);
+  }
+  if (seen > 0x7f && !isUtf8(bytes.subarray(from, to))) refuse(from, "invalid UTF-8");
+  cursor.at = to;
+  return hash;
+}
+
 function isUtf8(part: Uint8Array): boolean {
-  let at = 0;
-  while (at < part.length) {
-    const lead = part[at] as number;
-    at += 1;
-    if (lead < 0x80) continue;
-    const more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
-    if (lead < 0xc2 || lead > 0xf4 || at + more > part.length) return false;
-    const second = part[at] as number;
-    if (second < (secondMin[lead] ?? 0x80) || second > (secondMax[lead] ?? 0xbf)) return false;
-    for (let tail = 1; tail < more; tail += 1) {
-      if (((part[at + tail] as number) & 0xc0) !== 0x80) return false;
-    }
-    at += more;
-  }
-  return true;
-}
-
-/** Bounds of the second byte where they are narrower: no overlong forms, surrogates, or above. */
-const secondMin: Readonly<Record<number, number>> = { 224: 0xa0, 240: 0x90 };
-const secondMax: Readonly<Record<number, number>> = { 237: 0x9f, 244: 0x8f };
-
-function string(cursor: Cursor, major: number, info: number): void {
-  if (info !== 31) {
-    chunk(cursor, major, info);
-    return;
-  }
-  while (!atBreak(cursor)) {
-    cursor.items += 1;
-    const head = next(cursor);
-    if (head >> 5 !== major) refuse(cursor.at - 1, "a chunk of another kind");
-    chunk(cursor, major, head & 31);
+  try {
+    utf8.decode(part);
+    return true;
+  } catch {
+    return false;
   }
 }
 
@@ -148,24 +154,39 @@ function list(cursor: Cursor, info: number, depth: number): void {
   else for (let at = 0; at < count; at += 1) item(cursor, depth + 1);
 }
 
-function mapItem(cursor: Cursor, info: number, depth: number): void {
+function map(cursor: Cursor, info: number, depth: number): void {
   const count = argument(cursor, info);
-  const keys = new Set<string>();
-  const member = (): void => {
-    key(cursor, keys);
+  const first = cursor.keys.length;
+  for (let at = 0; count < 0 ? !atBreak(cursor) : at < count; at += 1) {
+    key(cursor, first);
     item(cursor, depth + 1);
-  };
-  if (count < 0) while (!atBreak(cursor)) member();
-  else for (let at = 0; at < count; at += 1) member();
+  }
+  cursor.keys.length = first;
 }
 
-function key(cursor: Cursor, keys: Set<string>): void {
+/** Moves past a key, which must be none of those from `first` on. */
+function key(cursor: Cursor, first: number): void {
   const start = cursor.at;
   const head = next(cursor);
   if (head >> 5 !== 3 || (head & 31) === 31) refuse(start, "a key that is not a definite text");
-  // Byte for byte as characters: enough to tell two keys apart.
-  const name = String.fromCharCode(...chunk(cursor, 3, head & 31).subarray(0, keyBytesMax));
-  if (cursor.at - start > keyBytesMax + 2) refuse(start, `a key over ${keyBytesMax} bytes`);
-  if (keys.has(name)) refuse(start, `key "${name}" twice`);
-  keys.add(name);
+  const hash = text(cursor, head & 31);
+  const { keys, bytes, at: to } = cursor;
+  const from = start + headBytes(head & 31);
+  for (let at = first; at < keys.length; at += wordsPerKey) {
+    if (keys[at] !== hash) continue;
+    if (isSame(bytes, from, to, keys[at + 1] as number, keys[at + 2] as number)) {
+      refuse(start, `key "${utf8.decode(bytes.subarray(from, to))}" twice`);
+    }
+  }
+  keys.push(hash, from, to);
+}
+
+function headBytes(info: number): number {
+  return info < 24 ? 1 : 1 + (1 << (info - 24));
+}
+
+function isSame(bytes: Uint8Array, from: number, to: number, other: number, end: number): boolean {
+  if (to - from !== end - other) return false;
+  for (let at = from; at < to; at += 1) if (bytes[at] !== bytes[other + at - from]) return false;
+  return true;
 }

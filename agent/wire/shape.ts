@@ -30,6 +30,7 @@ function wrong(path: string, expected: string, value: unknown): never {
 }
 
 function describe(value: unknown): string {
+  if (value === undefined) return "nothing";
   if (value === null) return "null";
   if (value instanceof Uint8Array) return `${value.length} bytes`;
   if (Array.isArray(value)) return `a list of ${value.length}`;
@@ -54,11 +55,16 @@ export const uint = simple("uint", (value): value is number => isInt(value) && v
 export const number = simple("number", (value): value is number => Number.isFinite(value));
 export const bool = simple("bool", (value): value is boolean => typeof value === "boolean");
 export const bytes = simple("bytes", (value): value is Uint8Array => value instanceof Uint8Array);
+/** Text of at most `max` characters (UTF-16 units). */
+export function textOf(max: number): Shape<string> {
+  return simple(
+    `text of at most ${max} characters`,
+    (value): value is string => typeof value === "string" && value.length <= max,
+  );
+}
+
 /** Text of at most `textMax` characters. */
-export const text = simple(
-  `text of at most ${textMax} characters`,
-  (value): value is string => typeof value === "string" && value.length <= textMax,
-);
+export const text = textOf(textMax);
 
 export function oneOf<const T extends readonly string[]>(...words: T): Shape<T[number]> {
   return simple(`one of ${words.join(", ")}`, (value): value is T[number] =>

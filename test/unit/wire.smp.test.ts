@@ -1,0 +1,126 @@
+// SMP packets: what is answered to what cannot be understood, and refusals in both versions.
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { Failure, rcs } from "../../agent/errors.ts";
+import { encodeMap } from "../../agent/wire/cbor.ts";
+import {
+  encodeMessage,
+  errorBody,
+  type Header,
+  headerBytes,
+  type Op,
+  parsePacket,
+  responseHeader,
+} from "../../agent/wire/smp.ts";
+import { fromHex, join, toHex } from "../hex.ts";
+
+const smp = suite("smp");
+const echo: Header = { version: 1, op: "write", group: 0, seq: 9, command: 0 };
+const request = encodeMessage({ ...echo, body: { d: "hi" } });
+
+smp("the header keeps every value its fields can hold", () => {
+  const ops: readonly Op[] = ["read", "read_response", "write", "write_response"];
+  for (const version of [0, 1]) {
+    for (const op of ops) {
+      for (const [group, seq, command] of [
+        [0, 0, 0],
+        [64, 255, 255],
+        [65_535, 128, 1],
+      ] as const) {
+        const header = { version, op, group, seq, command };
+        const [found] = parsePacket(encodeMessage({ ...header, body: {} }));
+        assert.equal(found, { kind: "request", header, body: {} });
+      }
+    }
+  }
+});
+
+smp("a version above v2 is refused with its header, so that it can be answered", () => {
+  for (const version of [2, 3]) {
+    const packet = request.slice();
+    packet[0] = (version << 3) | 2;
+    const [found] = parsePacket(packet);
+    assert.is(found?.kind, "bad");
+    if (found?.kind !== "bad" || found.header === undefined) throw new Error("no header");
+    assert.is(found.rc, rcs.too_new);
+    assert.is(found.reason, `SMP version ${version + 1}`);
+    assert.equal(responseHeader(found.header), { ...echo, op: "write_response", version: 1 });
+  }
+});
+
+smp("reserved bits and operations are refused without an answer", () => {
+  for (const first of [0x20, 0x40, 0x80, 0x0c, 0x0d, 0x0e, 0x0f]) {
+    const packet = request.slice();
+    packet[0] = first;
+    const [found, ...more] = parsePacket(packet);
+    assert.is(found?.kind, "bad");
+    assert.not("header" in (found ?? {}));
+    assert.is(more.length, 0);
+  }
+});
+
+smp("a packet that ends within a header or a body is refused, and what came before is not", () => {
+  for (let length = 1; length < request.length; length += 1) {
+    const [whole, cut, ...more] = parsePacket(join(request, request.slice(0, length)));
+    assert.is(whole?.kind, "request");
+    assert.is(cut?.kind, "bad");
+    assert.is(cut?.kind === "bad" && cut.header !== undefined, length >= headerBytes);
+    assert.is(more.length, 0);
+  }
+  assert.equal(parsePacket(new Uint8Array(0)), []);
+});
+
+smp("a body that is no CBOR map is refused with its header, and the next message is read", () => {
+  const packet = join(request, fromHex("0a000001000009ff01"), request);
+  const [one, two, three] = parsePacket(packet);
+  assert.is(one?.kind, "request");
+  assert.is(two?.kind === "bad" && two.rc, rcs.invalid);
+  assert.is(two?.kind === "bad" && two.header?.seq, 9);
+  assert.is(three?.kind, "request");
+});
+
+smp("the packet may lie anywhere in a larger buffer", () => {
+  const around = join(fromHex("ffffff"), request, fromHex("ffff"));
+  const inside = around.subarray(3, 3 + request.length);
+  assert.equal(parsePacket(inside), parsePacket(request));
+});
+
+smp("answers echo version, sequence, group and command, and answer a read with a read", () => {
+  for (const version of [0, 1]) {
+    for (const [op, answer] of [
+      ["read", "read_response"],
+      ["write", "write_response"],
+    ] as const) {
+      const header: Header = { version, op, group: 66, seq: 200, command: 4 };
+      assert.equal(responseHeader(header), { ...header, op: answer });
+    }
+  }
+});
+
+const refused = new Failure("watchdog.range", "too long");
+const malformed = new Failure("wire.malformed", "no map");
+const osError = new Failure("wire.unsupported", "no such query", { details: { osError: 3 } });
+
+smp("v1 gets every refusal as rc with its words", () => {
+  for (const group of [0, 10, 64, 66]) {
+    const header: Header = { ...echo, version: 0, group };
+    assert.equal(errorBody(header, refused), { rc: rcs.invalid, rsn: "too long" });
+    assert.equal(errorBody(header, malformed), { rc: rcs.invalid, rsn: "no map" });
+  }
+  const v1: Header = { ...echo, version: 0 };
+  assert.equal(errorBody(v1, osError), { rc: rcs.unsupported, rsn: "no such query" });
+});
+
+smp("v2 gets errors of the protocol as rc and those of our groups as err", () => {
+  const ours: Header = { ...echo, group: 66 };
+  assert.equal(errorBody(ours, malformed), { rc: rcs.invalid, rsn: "no map" });
+  assert.equal(errorBody(ours, refused), { err: { group: 66, rc: rcs.invalid }, rsn: "too long" });
+  assert.equal(errorBody(echo, refused), { rc: rcs.invalid, rsn: "too long" });
+});
+
+smp("v2 gets the OS group's own code as err alone, as strict clients demand", () => {
+  assert.equal(errorBody(echo, osError), { err: { group: 0, rc: 3 } });
+  assert.is(toHex(encodeMap(errorBody(echo, osError))), "a163657272a26567726f75700062726303");
+});
+
+smp.run();
