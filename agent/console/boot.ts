@@ -12,9 +12,9 @@ export async function timeline({ link, paint }: Context): Promise<Outcome> {
   return { data, text: showTimeline(harmless(data), paint) };
 }
 
-export async function history({ link, paint }: Context): Promise<Outcome> {
+export async function history({ link, hello, paint }: Context): Promise<Outcome> {
   const data = await link.request("boot.history", {});
-  return { data, text: showHistory(harmless(data), paint) };
+  return { data, text: showHistory(harmless(data), harmless(hello.boot), paint) };
 }
 
 export function showTimeline({ boot, slot, stages }: Timeline, paint: Paint): string {
@@ -38,17 +38,23 @@ export function margin(marginMs: number | undefined, budgetMs: number, paint: Pa
   return marginMs < budgetMs / 4 ? paint.warn(span(marginMs)) : paint.good(span(marginMs));
 }
 
-export function showHistory({ boots }: History, paint: Paint): string {
-  if (boots.length === 0) return "no boot before this one is remembered";
+/** `running`: the id of the present boot, which has not ended. */
+export function showHistory({ boots }: History, running: string, paint: Paint): string {
+  if (boots.length === 0) return "no boot is remembered";
   const head = ["boot", "slot", "ended in", "after", "cause", "culprit", ""];
   const rows = boots.map((entry) => [
     entry.boot,
     entry.slot,
-    entry.step === "" ? entry.stage : `${entry.stage} / ${entry.step}`,
+    endedIn(entry, running, paint),
     span(entry.uptime_ms),
-    causeText(entry.cause, paint),
+    entry.boot === running ? "" : causeText(entry.cause, paint),
     entry.culprit,
     entry.confirmed ? "" : paint.warn("unconfirmed"),
   ]);
   return table(paint, head, rows);
+}
+
+function endedIn(entry: History["boots"][number], running: string, paint: Paint): string {
+  if (entry.boot === running) return paint.good("running");
+  return entry.step === "" ? entry.stage : `${entry.stage} / ${entry.step}`;
 }

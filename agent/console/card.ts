@@ -6,12 +6,13 @@ import { planDay } from "../sim/day.ts";
 import { World } from "../sim/world.ts";
 import type { Outcome } from "./context.ts";
 import { type Cable, plug } from "./ptyport.ts";
+import { paceText } from "./show.ts";
 import type { Terminal } from "./terminal.ts";
 
 export interface CardOptions {
   readonly seed: number;
-  /** Seconds on the card per second here; null: 1, or for a day as many as make it short. */
-  readonly pace: number | null;
+  /** Seconds on the card per second here. */
+  readonly pace: number;
   /** Play one day in the life: crashes, a hang, resets. */
   readonly day: boolean;
   /** Ends by itself after this many milliseconds of ours; Infinity: when stopped. */
@@ -41,10 +42,9 @@ const sliceMs = 100;
 const catchUpMaxMs = 2000;
 
 export async function card(options: CardOptions): Promise<Outcome> {
-  const { seed, stop, terminal, json } = options;
+  const { seed, pace, stop, terminal, json } = options;
   const plan = options.day ? planDay(seed) : null;
   const world = plan?.world ?? new World({ seed, lineCount });
-  const pace = options.pace ?? 1;
   const cables = world.lines.map(({ host }) => plug(host));
   const ports = cables.map((cable) => cable.path);
   const data: CardAnnouncement = { port: ports[0] ?? "", ports, seed, pace };
@@ -68,8 +68,7 @@ function stdinEnd(): AbortSignal {
 
 function announce({ ports, seed, pace }: CardAnnouncement): string {
   const lines = ports.map((port) => `card: ${port}`);
-  const speed = pace === 1 ? "" : `, ${pace.toFixed(1)} times as fast as we live`;
-  return [...lines, `simulated from seed ${seed}${speed}; ends with Ctrl-C`].join("\n");
+  return [...lines, `simulated from seed ${seed}${paceText(pace)}; ends with Ctrl-C`].join("\n");
 }
 
 function announceJson(data: CardAnnouncement): string {

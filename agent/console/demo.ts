@@ -11,13 +11,15 @@ import { type CardProcess, startCard } from "./demochild.ts";
 import { Follower } from "./follow.ts";
 import type { Link } from "./link.ts";
 import { open, type Session } from "./session.ts";
-import { harmlessText, type Paint, span } from "./show.ts";
+import { harmlessText, type Paint, paceText, span } from "./show.ts";
 import type { Terminal } from "./terminal.ts";
-import { liveView, plainView, quietView, type View } from "./view.ts";
+import { liveView, plainView, quietView, showCursor, type View } from "./view.ts";
 import { compare, type Ledger, showLedger, Witness } from "./witness.ts";
 
 export interface DemoOptions {
   readonly seed: number;
+  /** The card's seconds per second here. */
+  readonly pace: number;
   /** Infinity: until stopped. */
   readonly forMs: number;
   readonly stop: AbortSignal;
@@ -38,7 +40,7 @@ const compareMaxMs = 15_000;
 const baud = 115_200;
 
 export async function demo(options: DemoOptions): Promise<Outcome> {
-  const child = await startCard(options.script, options.seed);
+  const child = await startCard(options.script, options);
   try {
     const path = child.announcement.port;
     const session = await open({ kind: "port", path, baud }, answerMs);
@@ -103,11 +105,13 @@ function choose(
   if (json) return quietView;
   const [port = "", guest = ""] = announcement.ports;
   const title = [
-    `simulated card on ${port}, ${announcement.pace.toFixed(1)} times as fast as we live`,
+    `simulated card on ${port}${paceText(announcement.pace)}`,
     `attach from another terminal: node ${script} --port ${guest} status`,
   ];
   const scene = { terminal, paint, witness, title, elapsedMs, forMs };
-  return terminal.isTty ? liveView(scene) : plainView(scene);
+  if (!terminal.isTty) return plainView(scene);
+  process.once("exit", () => void terminal.out(showCursor));
+  return liveView(scene);
 }
 
 /** Asks for what the view shows, until stopped. A card that boots is silent, and shown so. */

@@ -22,8 +22,12 @@ const errorTextMax = 2000;
  * Starts `script` as a simulated card that lives through its day. It ends with us, however we end:
  * its stdin is our pipe. Failure `rig.fault` when it does not come up.
  */
-export async function startCard(script: string, seed: number): Promise<CardProcess> {
-  const args = [script, "card", "--day", "--json", "--while-stdin", "--seed", String(seed)];
+export async function startCard(
+  script: string,
+  { seed, pace }: { seed: number; pace: number },
+): Promise<CardProcess> {
+  const kind = ["--day", "--seed", String(seed), "--pace", String(pace)];
+  const args = [script, "card", "--json", "--while-stdin", ...kind];
   // In a group of its own: Ctrl-C reaches us, and we end it.
   const child = spawn(process.execPath, args, { stdio: "pipe", detached: true });
   const kill = (): void => void child.kill("SIGKILL");

@@ -9,7 +9,7 @@ import { harmlessText, span } from "./show.ts";
 /** Counted from the first sending of a request. */
 export interface Evidence {
   bytes: number;
-  /** Bytes of lines that are no frames; the last of them, for show. */
+  /** Bytes of lines that are no frames; the last of them, or a prompt without a line end. */
   textBytes: number;
   textSample: string;
   /** Frames with wrong checksum, length or coding, and how the last was wrong. */
@@ -39,12 +39,16 @@ export function noEvidence(): Evidence {
   };
 }
 
-/** Returns the text as it can be shown, "" when there was nothing but space. */
-export function seeText(seen: Evidence, bytes: Uint8Array): string {
+export function seeText(seen: Evidence, bytes: Uint8Array): void {
   seen.textBytes += bytes.length;
-  const line = decoder.decode(bytes).trim().slice(0, sampleMax);
-  if (line !== "") seen.textSample = line;
-  return line;
+  const line = decoder.decode(bytes).trim();
+  if (line !== "") seen.textSample = line.slice(0, sampleMax);
+}
+
+/** Text that has no end yet. */
+export function seePrompt(seen: Evidence, bytes: Uint8Array): void {
+  const text = decoder.decode(bytes).trim();
+  if (text !== "") seen.textSample = text.slice(-sampleMax);
 }
 
 export function seeBad(seen: Evidence, reason: string): void {
@@ -63,7 +67,10 @@ export interface Unanswered {
   readonly note: string;
 }
 
-/** link.garbled where frames came but none was whole, else link.timeout. */
+/**
+ * link.garbled where frames came but none was whole, else link.timeout. `details.line` says in a
+ * few words what the line brought.
+ */
 export function unanswered(request: Unanswered, seen: Evidence): Failure {
   const { port, waitedMs, attempts } = request;
   const tries = attempts > 1 ? ` (asked ${attempts} times)` : "";
@@ -74,22 +81,27 @@ export function unanswered(request: Unanswered, seen: Evidence): Failure {
   const note = request.note === "" ? "" : ` ${request.note}`;
   const damaged = seen.bad > 0 || seen.partialBytes > 0;
   const code = damaged && seen.others === 0 ? "link.garbled" : "link.timeout";
-  return new Failure(code, `${what}: ${meaning(seen)}${note}${doubt}`, {
-    details: { port, request: request.request, waited_ms: waitedMs, attempts, seen: { ...seen } },
+  const line = summary(seen);
+  return new Failure(code, `${what}: ${line}. ${advice(seen)}${note}${doubt}`, {
+    details: {
+      port,
+      request: request.request,
+      waited_ms: waitedMs,
+      attempts,
+      line,
+      seen: { ...seen },
+    },
   });
 }
 
-function meaning(seen: Evidence): string {
-  if (seen.bytes === 0) {
-    return "nothing at all arrived. Check the card's power, the cable, and that kenneld runs.";
-  }
+function summary(seen: Evidence): string {
+  if (seen.bytes === 0) return "nothing at all arrived";
   const parts: string[] = [];
-  if (seen.others > 0) parts.push(`${frames(seen.others)} for somebody else`);
+  if (seen.others > 0) parts.push(`${frames(seen.others)} that answered something else`);
   if (seen.bad > 0) parts.push(`${frames(seen.bad)} damaged (${damage(seen.badReason)})`);
   if (seen.partialBytes > 0) parts.push(`half a frame (${seen.partialBytes} bytes, then silence)`);
-  if (seen.textBytes > 0) parts.push(textPart(seen));
-  if (parts.length === 0) parts.push(`${seen.bytes} bytes without a line end`);
-  return `the line brought ${parts.join(", ")}. ${advice(seen)}`;
+  if (seen.textBytes > 0 || parts.length === 0) parts.push(textPart(seen));
+  return `the line brought ${parts.join(", ")}`;
 }
 
 /** The deframer's words, for people. */
@@ -106,10 +118,12 @@ function damage(reason: string): string {
 }
 
 function textPart(seen: Evidence): string {
-  return `${seen.textBytes} bytes of text, last "${harmlessText(seen.textSample)}"`;
+  const bytes = seen.textBytes > 0 ? seen.textBytes : seen.bytes;
+  return `${bytes} bytes of text, last "${harmlessText(seen.textSample)}"`;
 }
 
 function advice(seen: Evidence): string {
+  if (seen.bytes === 0) return "Check the card's power, the cable, and that kenneld runs.";
   if (seen.others > 0) return "Another host may be asking, or the card answers too slowly.";
   if (seen.bad > 0 || seen.partialBytes > 0) {
     return "Check the speed (--baud), the cable, and that no other program reads this line.";

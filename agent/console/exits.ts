@@ -38,10 +38,23 @@ export function listExits(): ExitCode[] {
 export function showExits(exits: readonly ExitCode[], paint: Paint): string {
   const rows = exits.map(({ exit, name, meaning }) => [String(exit), name, meaning]);
   const failures = exits.filter(({ codes }) => codes.length > 0);
-  const lines = failures.map(({ exit, codes }) => [String(exit), codes.join(" ")]);
+  const lines = failures.map(({ exit, codes }) => [String(exit), wrapped(codes)]);
   return [
     table(paint, ["exit", "name", "meaning"], rows),
     "",
     table(paint, ["exit", "failures (error.code of --json) that end in it"], lines),
   ].join("\n");
+}
+
+/** A screen is 80 columns wide, and the first column takes 6 of them. */
+const wrapColumns = 74;
+
+function wrapped(words: readonly string[]): string {
+  const lines: string[] = [];
+  for (const word of words) {
+    const last = lines.at(-1);
+    if (last === undefined || last.length + 1 + word.length > wrapColumns) lines.push(word);
+    else lines[lines.length - 1] = `${last} ${word}`;
+  }
+  return lines.join("\n");
 }

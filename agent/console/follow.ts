@@ -32,9 +32,11 @@ const subscribedMs = 30_000;
  */
 const renewEveryMs = { acknowledging: 2000, keeping: 10_000 };
 /** Waits after a failed exchange and between attempts to reopen the line. */
-const retryMs = 500;
+const retryMs = 250;
 /** Requests here are small; a card that is alive answers well within this. */
 const answerMs = 1500;
+/** A card that was silent is asked this briefly, and often: the answer takes 20 ms of line. */
+const knockMs = 500;
 /** Pushed reports not yet delivered; more than these are read from the card instead. */
 const arrivedMax = 256;
 /** Packets read in one go, a bound on a card that always has more. */
@@ -71,9 +73,10 @@ export class Follower {
   /** Runs until the end, a stop, or the loss of a line that cannot come back (port.lost). */
   async run(): Promise<void> {
     const { stop } = this.options;
+    let grace: NodeJS.Timeout | undefined;
     const onStop = (): void => {
       this.wake();
-      setTimeout(() => this.session?.link.close(), graceMs).unref();
+      grace = setTimeout(() => this.session?.link.close(), graceMs);
     };
     stop.addEventListener("abort", onStop, { once: true });
     while (!this.isOver) {
@@ -85,6 +88,7 @@ export class Follower {
     }
     stop.removeEventListener("abort", onStop);
     await this.finish();
+    clearTimeout(grace);
   }
 
   private get isOver(): boolean {
@@ -106,7 +110,8 @@ export class Follower {
   }
 
   private async renew({ link }: Session): Promise<void> {
-    const answer = await link.request("report.subscribe", { for_ms: subscribedMs }, answerMs);
+    const withinMs = this.silent || this.boot === null ? knockMs : answerMs;
+    const answer = await link.request("report.subscribe", { for_ms: subscribedMs }, withinMs);
     const { acknowledging, keeping } = renewEveryMs;
     this.renewAtMs = this.nowMs + (this.options.keep ? keeping : acknowledging);
     if (this.silent) this.options.note(`the card answers again, boot ${answer.boot}`);
@@ -177,7 +182,8 @@ export class Follower {
       return;
     }
     if (error.code !== "link.timeout" && error.code !== "link.garbled") throw error;
-    if (!this.silent) this.options.note(error.message);
+    const { line = error.message } = error.details;
+    if (!this.silent) this.options.note(`the card does not answer: ${line}; asking again`);
     this.silent = true;
     await this.sleep(this.nowMs + retryMs);
   }
@@ -193,9 +199,8 @@ export class Follower {
       this.options.note(`the line is back: ${session.link.port.name}`);
       return session;
     } catch (error) {
-      const isAway =
-        error instanceof Failure && (error.code === "port.missing" || error.code === "port.lost");
-      if (!isAway) throw error;
+      // A line that was open before may come back, also from another's hands.
+      if (!(error instanceof Failure) || !error.code.startsWith("port.")) throw error;
       await this.sleep(this.nowMs + retryMs);
       return null;
     }

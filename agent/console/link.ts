@@ -17,7 +17,7 @@ import {
 import { Deframer, enframe } from "../wire/frame.ts";
 import { check } from "../wire/shape.ts";
 import { encodeMessage, type Op, parsePacket, type Request } from "../wire/smp.ts";
-import { type Evidence, noEvidence, seeBad, seeText, unanswered } from "./evidence.ts";
+import { type Evidence, noEvidence, seeBad, seePrompt, seeText, unanswered } from "./evidence.ts";
 import { harmlessText } from "./show.ts";
 
 /** As the header has it: 1 is SMP version 2. */
@@ -51,8 +51,6 @@ interface Call {
 
 export class Link {
   readonly port: Port;
-  /** The last line of text on the port that was no frame, such as a kernel message. */
-  lastText = "";
   private readonly clock: Clock;
   private readonly options: LinkOptions;
   private readonly deframer = new Deframer();
@@ -153,10 +151,13 @@ export class Link {
   private receive(bytes: Uint8Array): void {
     const seen = this.call?.seen ?? noEvidence();
     seen.bytes += bytes.length;
-    for (const found of this.deframer.push(bytes)) {
-      if (found.kind === "message") this.take(found.bytes, seen);
-      else if (found.kind === "bad") seeBad(seen, found.reason);
-      else this.lastText = seeText(seen, found.bytes) || this.lastText;
+    const found = this.deframer.push(bytes);
+    // A prompt waits for its answer without ending the line.
+    if (found.length === 0 && this.deframer.pendingBytes === 0) seePrompt(seen, bytes);
+    for (const item of found) {
+      if (item.kind === "message") this.take(item.bytes, seen);
+      else if (item.kind === "bad") seeBad(seen, item.reason);
+      else seeText(seen, item.bytes);
     }
   }
 

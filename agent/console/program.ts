@@ -36,26 +36,27 @@ async function report(run: Run, error: unknown, heard: string): Promise<number> 
     await run.print({ data: { text }, text });
     return exitCodes.ok;
   }
-  const failure = named(error, heard);
+  const failure = named(error);
   const { code, exit, message, details } = failure;
   if (run.isJson) {
     const body = { ok: false, command: run.command, error: { code, exit, message, details } };
     await run.setting.terminal.out(`${JSON.stringify(body)}\n`);
   } else {
-    run.setting.terminal.err(`kennel: ${message}\n`);
+    const isBare = error instanceof CommanderError && error.code === "commander.help";
+    const help = isBare ? `\n${heard.trimEnd()}\n` : "";
+    run.setting.terminal.err(`kennel: ${message}\n${help}`);
   }
   return exit;
 }
 
 /** Everything that can go wrong, as a Failure; what has no name is a defect of the console. */
-function named(error: unknown, heard: string): Failure {
+function named(error: unknown): Failure {
   if (error instanceof Failure) return error;
   if (error instanceof CommanderError) {
-    const isHelp = error.code === "commander.help";
-    const sentence = isHelp ? "no command given" : error.message.replace(/^error: /, "");
-    const text = sentence.endsWith(".") ? sentence : `${sentence}.`;
-    const advice = isHelp && heard !== "" ? `\n\n${heard.trimEnd()}` : " See kennel --help.";
-    return new Failure("usage.invalid", `${text}${advice}`);
+    const isBare = error.code === "commander.help";
+    const sentence = isBare ? "no command given" : error.message.replace(/^error: /, "");
+    const end = sentence.endsWith(".") ? "" : ".";
+    return new Failure("usage.invalid", `${sentence}${end} See kennel --help.`);
   }
   const what = error instanceof Error ? error.message : String(error);
   return new Failure(

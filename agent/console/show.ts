@@ -86,6 +86,11 @@ export function count(number: number, one: string, many = `${one}s`): string {
   return `${number} ${number === 1 ? one : many}`;
 }
 
+/** ", 2.5 times as fast as we live"; nothing at the pace of life. */
+export function paceText(pace: number): string {
+  return pace === 1 ? "" : `, ${pace.toFixed(1)} times as fast as we live`;
+}
+
 function pair(number: number): string {
   return String(number).padStart(2, "0");
 }

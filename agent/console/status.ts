@@ -66,7 +66,7 @@ export function countdown(state: WatchdogState, paint: Paint): string {
 
 export function teeLine(state: TeeState, paint: Paint): string {
   const simulated = state.simulated ? ` (${paint.warn("simulated")})` : "";
-  const well = state.state === "running" || state.state === "available";
+  const well = state.state === "ready";
   const open = state.sessions.filter((session) => session.open).length;
   const quarantined =
     state.quarantined.length > 0

@@ -70,7 +70,7 @@ function plantCard(program: Command, run: Run, globals: Globals): void {
 }
 
 function plantBoot(program: Command, run: Run, globals: Globals): void {
-  const boot = program.command("boot").description("how boots went");
+  const boot = group(program, "boot", "how boots went");
   boot
     .command("timeline")
     .description("the stages of this boot against their budgets")
@@ -82,7 +82,7 @@ function plantBoot(program: Command, run: Run, globals: Globals): void {
 }
 
 function plantWatchdog(program: Command, run: Run, globals: Globals): void {
-  const wdt = program.command("wdt").description("the hardware watchdog");
+  const wdt = group(program, "wdt", "the hardware watchdog");
   wdt
     .command("status")
     .description("its countdown and who keeps it going")
@@ -118,7 +118,7 @@ function plantWatchdog(program: Command, run: Run, globals: Globals): void {
 }
 
 function plantTee(program: Command, run: Run, globals: Globals): void {
-  const tee = program.command("tee").description("the trusted execution environment");
+  const tee = group(program, "tee", "the trusted execution environment");
   tee
     .command("status")
     .description("its state, its sessions and its crashes")
@@ -165,7 +165,7 @@ function plantReports(program: Command, run: Run, globals: Globals): void {
 }
 
 function plantRig(program: Command, run: Run, globals: Globals): void {
-  const rig = program.command("rig").description("break a simulated card or a lab image");
+  const rig = group(program, "rig", "break a simulated card or a lab image");
   rig
     .command("faults")
     .description("what can be broken")
@@ -200,7 +200,7 @@ function plantSimulated(program: Command, run: Run, globals: Globals): void {
     .action(async (options: SimulatedArguments) => {
       const { card } = await import("./card.ts");
       const forMs = milliseconds(options.for) ?? Infinity;
-      const { pace = null, day = false, whileStdin = false } = options;
+      const { pace = 1, day = false, whileStdin = false } = options;
       const { seed } = globals();
       await run.print(
         await card({ seed, pace, day, forMs, stop, whileStdin, terminal, json: isJson }),
@@ -209,12 +209,16 @@ function plantSimulated(program: Command, run: Run, globals: Globals): void {
   program
     .command("demo")
     .description("a simulated card, its line and a live view of one day in its life")
+    .option("--pace <number>", "the card's seconds per second here", positive)
     .option("--for <seconds>", "end by itself, with a summary", seconds)
     .action(async (options: SimulatedArguments) => {
       const { demo } = await import("./demo.ts");
       const forMs = milliseconds(options.for) ?? Infinity;
+      const { pace = 1 } = options;
       const { seed } = globals();
-      await run.print(await demo({ seed, forMs, stop, terminal, paint, json: isJson, script }));
+      await run.print(
+        await demo({ seed, pace, forMs, stop, terminal, paint, json: isJson, script }),
+      );
     });
 }
 
@@ -235,6 +239,10 @@ function find(program: Command, topic: readonly string[]): Command {
     if (found === undefined) return command.error(`no help on '${topic.join(" ")}'`);
     return found;
   }, program);
+}
+
+function group(program: Command, name: string, description: string): Command {
+  return program.command(name).description(description).helpCommand(false);
 }
 
 interface Confirmed {

@@ -1,9 +1,9 @@
 /** The live view of the demonstration: redrawn in place on a terminal, else plain lines. */
 
-import type { Report } from "../wire/commands.ts";
-import { margin } from "./boot.ts";
+import type { Report, WatchdogState } from "../wire/commands.ts";
+import { margin, type Timeline } from "./boot.ts";
 import { reportLine } from "./reports.ts";
-import { harmless, type Paint, span, table } from "./show.ts";
+import { count, harmless, type Paint, span, table } from "./show.ts";
 import { countdown, teeLine } from "./status.ts";
 import type { Terminal } from "./terminal.ts";
 import type { Witness } from "./witness.ts";
@@ -61,7 +61,7 @@ export function plainView({ terminal, paint, witness, title, elapsedMs }: Scene)
     const changes = changed("watchdog", `watchdog: ${state.backend}, ${state.state}`);
     if (changes.length === 0 && elapsedMs() < countdownAtMs) return [];
     countdownAtMs = elapsedMs() + plainEveryMs;
-    return [`watchdog: ${countdown(state, paint)}, ${state.refreshes} refreshes so far`];
+    return [`watchdog: ${countdown(state, paint)}, ${refreshes(state)} so far`];
   };
   const tee = (): string[] => {
     if (witness.tee === null) return [];
@@ -69,7 +69,6 @@ export function plainView({ terminal, paint, witness, title, elapsedMs }: Scene)
   };
   const lines = (reports: readonly Report[]): string[] => [
     ...reports.map((report) => `report ${reportLine(report, paint)}`),
-    ...changed("silence", witness.silence).filter((text) => text !== ""),
     ...stages(),
     ...watchdog(),
     ...tee(),
@@ -131,7 +130,7 @@ function picture({ paint, witness, title, elapsedMs, forMs }: Scene, noted: stri
 /** Sentences of the story under the reports. */
 const storyLines = 5;
 
-function stageTable({ boot, slot, stages }: NonNullable<Witness["timeline"]>, paint: Paint) {
+function stageTable({ boot, slot, stages }: Timeline, paint: Paint) {
   const rows = stages.map((stage) => [
     stage.stage,
     stage.end_ms === undefined ? "running" : span(stage.end_ms - stage.start_ms),
@@ -147,13 +146,17 @@ function stageTable({ boot, slot, stages }: NonNullable<Witness["timeline"]>, pa
 const gaugeColumns = 30;
 
 /** What is left of the promised time, as a bar. */
-function gauge(state: NonNullable<Witness["watchdog"]>, paint: Paint): string {
+function gauge(state: WatchdogState, paint: Paint): string {
   const left = state.remaining_ms ?? 0;
   const share = state.promise_ms > 0 ? Math.min(Math.max(left / state.promise_ms, 0), 1) : 0;
   const full = Math.round(share * gaugeColumns);
   const bar = "#".repeat(full) + ".".repeat(gaugeColumns - full);
   const shown = share < 0.25 ? paint.bad(bar) : share < 0.5 ? paint.warn(bar) : paint.good(bar);
-  return `[${shown}] ${state.refreshes} refreshes`;
+  return `[${shown}] ${refreshes(state)}`;
+}
+
+function refreshes({ refreshes }: WatchdogState): string {
+  return count(refreshes, "refresh", "refreshes");
 }
 
 /** Cuts a line to the screen's width; colour codes take no room and are closed at the cut. */

@@ -1,0 +1,191 @@
+/** A card as the console's transcripts show it: every answer written out. */
+import type { Report, ResponseOf, TeeState, WatchdogState } from "../agent/wire/commands.ts";
+import { type Script, ScriptedCard } from "./consolerig.ts";
+
+const boot = "12-9f3a61c0";
+
+export const hello: ResponseOf<"card.hello"> = {
+  name: "nic7",
+  version: "0.1.0",
+  contract: 1,
+  boot,
+  uptime_ms: 185_400,
+  simulated: false,
+  tags: ["wdt.service", "wdt.reset_cause", "report.subscribe", "tee.session", "tee.supplicant"],
+};
+
+export const watchdog: WatchdogState = {
+  state: "armed",
+  backend: "service",
+  via: "service",
+  protected: true,
+  protection: "hardware: i6300ESB timer resets the card",
+  armed: true,
+  hardware_ms: 60_000,
+  promise_ms: 120_000,
+  remaining_ms: 117_300,
+  last_check_in_ms: 182_700,
+  now_ms: 185_400,
+  refreshes: 9,
+  failures: 0,
+  slack_min_ms: 29_800,
+  scheduling: "SCHED_FIFO 10",
+  late_max_ms: 0.42,
+};
+
+export const tee: TeeState = {
+  state: "ready",
+  simulated: false,
+  epoch: 2,
+  crashes: 1,
+  restarts_in_window: 1,
+  in_flight: 0,
+  powers: ["session", "supplicant"],
+  sessions: [
+    { service: "keystore", open: true },
+    { service: "attestation", open: true },
+  ],
+  quarantined: ["keystore/7"],
+};
+
+const status: ResponseOf<"card.status"> = {
+  version: "0.1.0",
+  boot,
+  now_ms: 185_400,
+  stage: "runtime",
+  slot: "a",
+  confirmed: true,
+  ready: true,
+  backend: "service",
+  protected: true,
+  protection: watchdog.protection,
+  watchdog,
+  tee,
+  last_cause: "watchdog",
+  failures: 1,
+  reports: { last_seq: 31, pending: 2, dropped: 0, subscribed: false },
+  journal: "ok",
+};
+
+const timeline: ResponseOf<"boot.timeline"> = {
+  boot,
+  slot: "a",
+  stages: [
+    stage("power_on", 0, 2100, 10_000, "nobody", ["reset_vector", "api_install"]),
+    stage("os_load", 2100, 44_700, 300_000, "firmware", ["load_kernel", "verify"]),
+    stage("hand_off", 44_700, 70_200, 30_000, "countdown", ["kernel_entry", "mount_root"]),
+    stage("adopt", 70_200, 103_000, 30_000, "countdown", ["agent_start", "take_over"]),
+    { stage: "runtime", start_ms: 103_000, budget_ms: 0, refreshed_by: "agent", steps: [] },
+  ],
+};
+
+function stage(
+  name: "power_on" | "os_load" | "hand_off" | "adopt",
+  start_ms: number,
+  end_ms: number,
+  budget_ms: number,
+  refreshed_by: string,
+  steps: string[],
+): ResponseOf<"boot.timeline">["stages"][number] {
+  const margin_ms = budget_ms - (end_ms - start_ms);
+  const named = steps.map((step, at) => ({ name: step, at_ms: start_ms + at }));
+  return { stage: name, start_ms, end_ms, budget_ms, margin_ms, refreshed_by, steps: named };
+}
+
+const history: ResponseOf<"boot.history"> = {
+  boots: [
+    past("10-00aa11bb", "runtime", "ready", 86_400_000, "clean", "", true),
+    past("11-5c7712de", "hand_off", "kernel_init", 61_000, "watchdog", "dataplane", false),
+    past(boot, "runtime", "ready", 185_400, "unknown", "", true),
+  ],
+};
+
+function past(
+  id: string,
+  stageName: "runtime" | "hand_off",
+  step: string,
+  uptime_ms: number,
+  cause: "clean" | "watchdog" | "unknown",
+  culprit: string,
+  confirmed: boolean,
+): ResponseOf<"boot.history">["boots"][number] {
+  return { boot: id, slot: "a", stage: stageName, step, uptime_ms, cause, culprit, confirmed };
+}
+
+const probe: ResponseOf<"wdt.probe"> = {
+  backend: "service",
+  via: "service",
+  because: "the hardware holds at most 60 s of the promised 120 s",
+  protected: true,
+  identity: "i6300ESB timer",
+  path: "/dev/watchdog0",
+  criteria: [
+    { name: "present", value: "/dev/watchdog0", required: "a watchdog device", ok: true },
+    { name: "timeout_max", value: "60 s", required: ">= 120 s", ok: false },
+    { name: "survives_close", value: "yes", required: "keeps counting", ok: true },
+  ],
+};
+
+export const reports: Report[] = [
+  report("11-5c7712de", 8, 58_200, "wdt:withheld", "safety", {
+    culprit: "dataplane",
+    reset_in_ms: 2800,
+  }),
+  report(boot, 1, 103_000, "agent:started", "state", { cause: "watchdog", restart: false }),
+  report(boot, 2, 103_050, "boot:adopted", "safety", { remaining_ms: 27_200, uncovered_ms: 0 }),
+];
+
+function report(
+  id: string,
+  seq: number,
+  at_ms: number,
+  kind: string,
+  worth: "safety" | "state",
+  data: Report["data"],
+): Report {
+  return { boot: id, seq, at_ms, kind, class: worth, data };
+}
+
+/** Answers as nic7 does; `changes` replace single answers. */
+export function nic7(changes: Script = {}): ScriptedCard {
+  return new ScriptedCard({
+    "card.hello": () => hello,
+    "card.status": () => status,
+    "boot.timeline": () => timeline,
+    "boot.history": () => history,
+    "wdt.state": () => watchdog,
+    "wdt.tasks": () => ({
+      tasks: [
+        { name: "agent", every_ms: 30_000, due_in_ms: 27_300, late: 0 },
+        { name: "dataplane", every_ms: 10_000, due_in_ms: -400, late: 2 },
+      ],
+    }),
+    "wdt.probe": () => probe,
+    "wdt.arm": () => watchdog,
+    "wdt.hold": ({ for_ms }) => ({ ...watchdog, hold_until_ms: 185_400 + Number(for_ms) }),
+    "wdt.disarm": () => ({ rc: 11, rsn: "disarming is not allowed by this card's settings" }),
+    "tee.state": () => tee,
+    "tee.crashes": () => ({
+      crashes: [
+        {
+          at_ms: 150_000,
+          epoch: 2,
+          rung: "supplicant",
+          code: "TEE_ERROR_TARGET_DEAD",
+          trigger: "keystore/7",
+          took_ms: 840,
+        },
+      ],
+    }),
+    "report.read": ({ boot: from, since }) => {
+      const at = reports.findIndex(({ boot: id, seq }) => id === from && seq === since);
+      return { reports: reports.slice(at + 1), more: false };
+    },
+    "report.acknowledge": () => ({ pending: 0 }),
+    "os.echo": ({ d }) => ({ r: d }),
+    "os.reset": () => ({}),
+    "rig.faults": () => ({ faults: ["hang", "tee_crash"] }),
+    "rig.inject": () => ({}),
+    ...changes,
+  });
+}
