@@ -138,6 +138,7 @@ export function pruned(history: TeeHistory, config: LadderConfig, atMs: number):
 /** The REE's security context at a crash: which services were registered, what was under way. */
 export interface ReeContext {
   readonly epoch: number;
-  readonly services: readonly { readonly name: string; readonly open: boolean }[];
+  /** Those that were down at the crash are not registered again by its recovery. */
+  readonly services: readonly { readonly name: string; readonly registered: boolean }[];
   readonly calls: readonly (CallName & { readonly class: string })[];
 }

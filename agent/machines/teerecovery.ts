@@ -41,23 +41,24 @@ export function allServices(core: Core): readonly string[] {
   return core.services.map(({ name }) => name);
 }
 
-/** The signal of a result that means a crash, however unclear it would be by itself. */
+/**
+ * The signal of a result that means a crash, however unclear it would be by itself. A stale
+ * session says that all are, and nothing of what was called on it.
+ */
 export function signalOf(
   core: Core,
   result: TeeResult,
   service: string | null,
   trigger: CallName | null,
 ): Signal {
-  const reading = readResult(result, true);
+  const reading = readResult(result);
   const code = codeOf(result);
-  if (reading.kind !== "dead" || service === null) {
-    const rung = reading.kind === "dead" && reading.rung === "supplicant" ? "supplicant" : "tee_os";
-    const services = allServices(core);
-    return { rung, services, code, trigger: trigger ?? onlySuspect(core.calls, services) };
-  }
-  const services = reading.wide ? allServices(core) : [service];
+  const services = allServices(core);
+  if (reading.kind === "stale") return { rung: "session", services, code, trigger: null };
+  if (reading.kind !== "dead") return { rung: "tee_os", services, code, trigger };
   const { rung } = reading;
-  return { rung, services, code, trigger: trigger ?? onlySuspect(core.calls, services) };
+  if (service !== null) return { rung, services: [service], code, trigger };
+  return { rung: rung === "session" ? "tee_os" : rung, services, code, trigger };
 }
 
 /** Counts a crash and blames its trigger. */
@@ -90,18 +91,15 @@ function crashed(core: Core, { code, trigger }: Signal, rung: Rung): Effect {
  * From a crash to the first step, or to a card reset when every rung below it is out. `told`:
  * services whose subscribers still believe that they are unavailable.
  */
-export function begin(
-  core: Core,
-  signal: Signal,
-  atMs: number,
-  told: readonly string[] = [],
-): Next {
+export function begin(core: Core, found: Signal, atMs: number, told: readonly string[] = []): Next {
+  const trigger = found.trigger ?? onlySuspect(core.calls, found.services);
+  const signal = { ...found, trigger };
   const noted = noteCrash(core, signal);
   const epoch = core.epoch + 1;
   const counted: Core = { ...core, epoch, history: { ...noted.history, epoch } };
   const choice = choose(counted, signal.rung, atMs);
   const { rung } = choice;
-  const { code, trigger } = signal;
+  const { code } = signal;
   const record = { atMs, epoch, rung, code, trigger, tookMs: null };
   const recorded = { ...counted, history: withRecord(counted.history, record) };
   const said = [
@@ -126,7 +124,7 @@ export function begin(
 
 /** A recovery at its beginning. */
 function fresh(core: Core, rung: RestartPower, scope: readonly string[], atMs: number): Recovery {
-  const { config, epoch } = core;
+  const { config } = core;
   return {
     rung,
     scope,
@@ -139,7 +137,7 @@ function fresh(core: Core, rung: RestartPower, scope: readonly string[], atMs: n
     attached: false,
     hardware: null,
     context: null,
-    savedEpoch: epoch,
+    savedEpoch: null,
     // Services that are down were announced as such before.
     told: core.services.filter(({ session }) => session === null).map(({ name }) => name),
     replayed: 0,
@@ -171,7 +169,9 @@ export function byOperator(
   const used = state.kind === "ready" ? "session" : rung;
   const record = { atMs, epoch, rung: used, code: "operator", trigger: null, tookMs: null };
   const noted = withAttempt(withRecord({ ...history, epoch }, record), used, atMs);
-  const core: Core = { ...state.core, epoch, history: noted };
+  // What was being closed long ago may have gone with a reset: it is closed again.
+  const again = services.map((service) => ({ ...service, closing: false, down: null }));
+  const core: Core = { ...state.core, epoch, history: noted, services: again };
   const scope = state.kind === "ready" ? missing : allServices(core);
   const recovery = { ...fresh(core, used, scope, atMs), told: scope };
   return after(

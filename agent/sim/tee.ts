@@ -100,6 +100,11 @@ export class SimTee implements Tee {
     }
   }
 
+  /** Sessions that the kernel lists, whether or not the secure world knows them. */
+  get listedSessions(): number {
+    return this.listed.size;
+  }
+
   /** Makes something go wrong at this moment. `service`: whose instances panic. */
   inject(fault: Injected, service = ""): void {
     switch (fault) {
@@ -131,7 +136,7 @@ export class SimTee implements Tee {
     this.client += 1;
     const open = [...this.listed.values()];
     this.listed.clear();
-    if (!this.stale) for (const ref of open) this.world.close(ref, () => undefined);
+    if (!this.stale) for (const ref of open) this.world.close(ref.id, () => undefined);
   }
 
   /** The whole card was reset: nobody is left to be answered; secure storage stays. */
@@ -181,7 +186,7 @@ export class SimTee implements Tee {
       case "query":
         return this.world.enter(this.world.query(operation.session, operation.key, end));
       case "close":
-        return this.world.close(operation.session, end);
+        return this.world.close(operation.session.id, end);
       case "canary":
         return this.world.enter(this.world.canary(end));
       default:
