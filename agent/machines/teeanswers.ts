@@ -2,7 +2,7 @@
 import type { SessionRef, TeeResult } from "../io/tee.ts";
 import { stay, to } from "./fsm.ts";
 import { answer, type Call, type CallEffect, end, send } from "./teecalls.ts";
-import { isQuarantined, nameOf } from "./teerecord.ts";
+import { isQuarantined, nameOf, withoutBlame } from "./teerecord.ts";
 import type { Signal } from "./teerecovery.ts";
 import { codeOf, type Reading, readResult } from "./teesignals.ts";
 import type { Core, Effect, Event, State } from "./teestate.ts";
@@ -94,7 +94,9 @@ export function answered<S extends State>(state: S, made: Call, event: EventOf<"
     return to<State, Effect>(withCall(state, sent), send(sent, session, "invoke"));
   }
   const calls = state.core.calls.filter((one) => one.id !== made.id);
-  const rest = withCore(state, { calls });
+  const innocent = made.phase === "sent" && made.replays > 0 && ok;
+  const history = innocent ? withoutBlame(state.core.history, made) : state.core.history;
+  const rest = withCore(state, { calls, history });
   return after([verdictOn(made, result)], pumped(rest));
 }
 

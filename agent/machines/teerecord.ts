@@ -109,6 +109,14 @@ export function withTrigger(history: TeeHistory, name: CallName, poisonCount: nu
   return { ...history, triggers, quarantined };
 }
 
+/** A call that was sent again and answered did not bring the TEE down: one blame less. */
+export function withoutBlame(history: TeeHistory, name: CallName): TeeHistory {
+  const triggers = history.triggers
+    .map((entry) => (isSame(entry, name) ? { ...entry, count: entry.count - 1 } : entry))
+    .filter(({ count }) => count > 0);
+  return { ...history, triggers };
+}
+
 export function withAttempt(history: TeeHistory, rung: Rung, atMs: number): TeeHistory {
   return { ...history, attempts: [...history.attempts, { atMs, rung }].slice(-attemptsMax) };
 }

@@ -207,11 +207,12 @@ export function climb(
   const counted = { ...core, epoch, history: { ...(noted?.history ?? core.history), epoch } };
   const next = why.again === true ? recovery.rung : above(recovery.rung);
   const choice = choose(counted, stronger(next, signal?.rung ?? "session"), atMs);
+  const kept = early && choice.rung === "card_reset";
+  const used = kept ? recovery.rung : choice.rung;
   const said: Effect[] = [
-    ...(signal === undefined ? [] : [crashed(counted, signal, choice.rung)]),
+    ...(signal === undefined ? [] : [crashed(counted, signal, used)]),
     ...(noted?.effects ?? []),
   ];
-  const kept = early && choice.rung === "card_reset";
   if (choice.rung === "card_reset" && !kept) {
     const skips = sayRungs(choice, because);
     return after([...said, ...skips], giveUp(counted, recovery.told, because, atMs));

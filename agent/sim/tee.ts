@@ -257,6 +257,7 @@ export class SimTee implements Tee {
     if (this.listed.size > 0 || this.faults.heldByOthers === true) return failure("EAGAIN");
     if (this.world.isDead) return failure("ENODEV");
     this.stale = false;
+    this.world.startSupplicant();
     return success;
   }
 }

@@ -485,6 +485,19 @@ stories("A3-09 a call that kills its service twice is quarantined, its replay in
   assert.is(rig.head.status().crashes, crashes);
 });
 
+stories("A3-09 a call that is answered when it is sent again is not to blame", () => {
+  const rig = new TeeRig().ready();
+  for (let crash = 0; crash < 3; crash++) {
+    const made = rig.call("keystore", slow, "idempotent");
+    rig.advance(100);
+    rig.tee.inject("panic", "keystore");
+    rig.advance(10_000);
+    assert.is(verdictOf(made), "replayed");
+  }
+  assert.is(rig.head.status().crashes, 3);
+  assert.equal(rig.head.status().quarantined, []);
+});
+
 stories("A3-09 quarantine survives a restart of the agent; an operator lifts it", () => {
   const poison = [{ service: "keystore", command: 77, kills: "service" as const }];
   const rig = new TeeRig({ faults: { poison } }).ready();
