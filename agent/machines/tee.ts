@@ -165,7 +165,8 @@ function tickSuspect(state: Suspect, { atMs }: EventOf<"tick">): Next {
   if (atMs >= state.deadlineMs) {
     const canary = { ...core.canary, sentMs: null };
     const trigger = hung.length > 0 ? hangOf(hung).trigger : null;
-    const signal: Signal = { rung: "tee_os", services: allServices(core), code: "hang", trigger };
+    const services = allServices(core);
+    const signal: Signal = { rung: "tee_os", services, code: "hang", trigger, blameInside: true };
     return after(next.effects, begin({ ...core, canary }, signal, atMs));
   }
   return hung.length === 0 ? next : after(next.effects, begin(core, hangOf(hung), atMs));

@@ -143,5 +143,5 @@ export function hangOf(hung: readonly Call[]): Signal {
   const [first] = hung;
   const blamed = hung.length === 1 && first !== undefined ? first : null;
   const trigger = blamed && { service: blamed.service, command: blamed.command };
-  return { rung: "session", services, code: "hang", trigger };
+  return { rung: "session", services, code: "hang", trigger, blameInside: false };
 }

@@ -116,8 +116,13 @@ function opened(
   const isAlias = services.some((one) => one.name !== name && one.session?.id === session?.id);
   if (session === null || !isAlias) return proceed(next, key, atMs);
   const because = `${key}: session id ${session.id} was given twice`;
-  const all = services.map((service) => service.name);
-  const signal: Signal = { rung: "session", services: all, code: "alias", trigger: null };
+  const signal: Signal = {
+    rung: "session",
+    services: services.map((service) => service.name),
+    code: "alias",
+    trigger: null,
+    blameInside: false,
+  };
   return climb(next, { because, signal, again: true }, atMs);
 }
 

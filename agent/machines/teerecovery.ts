@@ -35,6 +35,8 @@ export interface Signal {
   readonly services: readonly string[];
   readonly code: string;
   readonly trigger: CallName | null;
+  /** Without a trigger: whoever was inside alone is to blame. */
+  readonly blameInside: boolean;
 }
 
 export function allServices(core: Core): readonly string[] {
@@ -54,11 +56,14 @@ export function signalOf(
   const reading = readResult(result);
   const code = codeOf(result);
   const services = allServices(core);
-  if (reading.kind === "stale") return { rung: "session", services, code, trigger: null };
-  if (reading.kind !== "dead") return { rung: "tee_os", services, code, trigger };
+  const base = { services, code, trigger, blameInside: true };
+  if (reading.kind === "stale") {
+    return { ...base, rung: "session", trigger: null, blameInside: false };
+  }
+  if (reading.kind !== "dead") return { ...base, rung: "tee_os" };
   const { rung } = reading;
-  if (service !== null) return { rung, services: [service], code, trigger };
-  return { rung: rung === "session" ? "tee_os" : rung, services, code, trigger };
+  if (service !== null) return { ...base, rung, services: [service] };
+  return { ...base, rung: rung === "session" ? "tee_os" : rung };
 }
 
 /** Counts a crash and blames its trigger. */
@@ -92,7 +97,8 @@ function crashed(core: Core, { code, trigger }: Signal, rung: Rung): Effect {
  * services whose subscribers still believe that they are unavailable.
  */
 export function begin(core: Core, found: Signal, atMs: number, told: readonly string[] = []): Next {
-  const trigger = found.trigger ?? onlySuspect(core.calls, found.services);
+  const inside = found.blameInside ? onlySuspect(core.calls, found.services) : null;
+  const trigger = found.trigger ?? inside;
   const signal = { ...found, trigger };
   const noted = noteCrash(core, signal);
   const epoch = core.epoch + 1;

@@ -114,7 +114,7 @@ export class SecureWorld {
     return this.job(this.model.times.canaryMs, null, () => success, done);
   }
 
-  open(name: string, context: number, opened: (ref: SessionRef) => void, done: Done): Job {
+  open(name: string, context: number, done: Done): Job {
     const { services, times } = this.model;
     const service = services.find((one) => one.name === name);
     if (service === undefined) {
@@ -128,7 +128,6 @@ export class SecureWorld {
       const session = { context, id: this.nextId++ };
       const instance = this.instanceOf(service);
       this.sessions.set(session.id, { service, context, instance, inside: 0, closing: [] });
-      opened(session);
       return { ...success, session };
     };
     const shared = service.singleInstance ? (this.instances.get(name) ?? null) : null;

@@ -175,11 +175,14 @@ export class SimTee implements Tee {
     switch (operation.kind) {
       case "open": {
         const { client } = this;
-        const opened = (ref: SessionRef): void => {
-          if (client === this.client) this.listed.set(keyOf(ref), ref);
+        const listing: Done = (outcome) => {
+          const { session } = outcome;
+          if (session !== undefined && client === this.client) {
+            this.listed.set(keyOf(session), session);
+          }
+          end(outcome);
         };
-        const { service, context } = operation;
-        return this.world.enter(this.world.open(service, context, opened, end));
+        return this.world.enter(this.world.open(operation.service, operation.context, listing));
       }
       case "invoke":
         return this.world.enter(this.world.invoke(operation, end));

@@ -164,6 +164,46 @@ campaign("4000 lives with crashes everywhere: one true verdict each, and never a
   });
 });
 
+campaign(
+  "1000 lives of a card whose agent is killed and which is reset: bounded, and it settles",
+  () => {
+    fuzz(1000, (random, seed) => {
+      const rig = new TeeRig(optionsOf(random, seed)).ready();
+      let machines = 1;
+      plan(rig, random);
+      const strikes = rig.onEvent;
+      rig.onEvent = (event) => {
+        strikes(event);
+        if (event.kind !== "tee:escalated") return;
+        rig.clock.at(rig.clock.now() + random.range(1, 50_000), () => {
+          machines += 1;
+          rig.tee.powerCycle();
+          rig.start(`machine-${machines}`);
+        });
+      };
+      for (let kills = random.range(1, 5); kills > 0; kills--) {
+        rig.clock.at(rig.clock.now() + random.int(busyMs), () => {
+          hit(`killed in ${rig.state}`);
+          rig.start(`machine-${machines}`);
+        });
+      }
+      rig.advance(busyMs);
+      rig.onEvent = () => undefined;
+      rig.advance(settleMs);
+      assert.ok(machines - 1 <= rig.config.resetsMax, `${machines - 1} resets`);
+      assert.ok(["ready", "degraded", "escalate"].includes(rig.state), `it ended in ${rig.state}`);
+      assert.is(rig.tee.world.staleServed, 0);
+      for (const [key, count] of rig.tee.world.applied)
+        assert.is(count, 1, `${key} ${count} times`);
+      for (const { answers } of rig.calls) assert.ok(answers.length <= 1);
+      if (rig.state !== "ready") return;
+      const open = rig.head.status().sessions.filter((session) => session.open);
+      assert.is(rig.tee.listedSessions, open.length, "no session is left over");
+    });
+    assert.ok((hits.get("killed in ready") ?? 0) > 500);
+  },
+);
+
 campaign("the campaign has struck every step, and seen every verdict and every end", () => {
   if (process.env.SEED !== undefined) return;
   for (const step of ["ready", "suspect", ...steps]) {
