@@ -9,7 +9,7 @@ import type { Clock } from "../io/clock.ts";
 import type { Tee, TeeOperation, TeeOutcome, TeeResult } from "../io/tee.ts";
 import { step } from "../machines/fsm.ts";
 import { table } from "../machines/tee.ts";
-import type { CallClass, Send, Verdict } from "../machines/teecalls.ts";
+import type { Answer, CallClass, Send, Verdict } from "../machines/teecalls.ts";
 import { servicesMax, type TeeConfig } from "../machines/teeconfig.ts";
 import { nameOf, type ReeContext, type TeeHistory } from "../machines/teerecord.ts";
 import {
@@ -167,7 +167,7 @@ export class TeeHead {
       case "canary":
         return this.probe(effect.epoch, effect.probe);
       case "answer":
-        return this.answer(effect.call, effect.verdict, effect.because);
+        return this.answer(effect);
       case "fence":
         // Nothing passes the machine's own fence; a device with processes would end them here.
         return this.attempt(effect, () => ({}));
@@ -250,14 +250,13 @@ export class TeeHead {
     this.replying = null;
   }
 
-  private answer(call: number, verdict: Verdict, because: string): void {
+  private answer({ call, verdict, because, result }: Answer): void {
     const caller = this.callers.get(call);
     if (caller === undefined) return;
     this.callers.delete(call);
     const said = verdict === "answered" || verdict === "replayed";
-    const reply = said && this.replying?.call === call ? this.replying.outcome : null;
-    const { detail: _detail, ...outcome } = reply ?? { errno: null, ret: 0, origin: 0 };
-    caller.done({ verdict, because, outcome: reply === null ? null : outcome });
+    const reply = result ?? (this.replying?.call === call ? this.replying.outcome : null);
+    caller.done({ verdict, because, outcome: said && reply !== null ? withoutText(reply) : null });
   }
 
   /** Performs what is ours to do at once; its outcome is the next event. */
@@ -277,6 +276,11 @@ export class TeeHead {
 
 function isGood({ errno, ret }: TeeResult): boolean {
   return errno === null && ret === 0;
+}
+
+/** What a caller may see of an outcome: all but the panic text. */
+function withoutText({ detail: _detail, ...outcome }: TeeOutcome): TeeAnswer["outcome"] {
+  return outcome;
 }
 
 /** What the machine may see of an outcome. */

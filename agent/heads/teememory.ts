@@ -53,7 +53,7 @@ const storedShape = map({ machine: text, savedMs: int, history: historyShape });
 const contextShape = map({
   version: uint,
   epoch: uint,
-  services: list(map({ name: text, open: bool }), 64),
+  services: list(map({ name: text, registered: bool }), 64),
   calls: list(map({ ...callName, class: text }), 64),
 });
 

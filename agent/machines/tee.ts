@@ -8,11 +8,12 @@ import {
   answered,
   call,
   callOf,
+  check,
   type EventOf,
   expired,
   hangOf,
   pumped,
-  serviceWorked,
+  readReply,
   unanswered,
   withCore,
 } from "./teeanswers.ts";
@@ -45,17 +46,25 @@ type Escalate = Extract<State, { kind: "escalate" }>;
 
 function reply(state: Ready | Suspect, event: EventOf<"reply">): Next {
   const { core } = state;
+  const { atMs, result } = event;
   const made = callOf(core, event);
   if (made === undefined) return stay(state);
   const { service, command } = made;
-  const reading = readResult(event.result, serviceWorked(core, service));
-  if (reading.kind === "dead") {
-    return begin(core, signalOf(core, event.result, service, { service, command }), event.atMs);
+  const reading = readReply(made, result);
+  switch (reading.kind) {
+    case "ok":
+    case "answer":
+      return answered(trusted(state, atMs), made, event);
+    case "stale":
+      return check(state, made, result);
+    case "dead":
+      return begin(core, signalOf(core, result, service, { service, command }), atMs);
+    default: {
+      const next = unanswered(state, made);
+      if (state.kind === "suspect") return next;
+      return after(next.effects, suspectOf(next.state.core, `reply ${reading.code}`, atMs));
+    }
   }
-  if (reading.kind !== "unclear") return answered(trusted(state, event.atMs), made, event);
-  const next = unanswered(state, made);
-  if (state.kind === "suspect") return next;
-  return after(next.effects, suspectOf(next.state.core, `reply ${reading.code}`, event.atMs));
 }
 
 /** An answer is a sign of life: a TEE that is busy with long calls is slow, not dead. */
@@ -66,16 +75,18 @@ function trusted(state: Ready | Suspect, atMs: number): Ready | Suspect {
 
 /** Replies during a recovery: of calls that go on, or of another victim of the same crash. */
 function replyMeanwhile(state: Recovering, event: EventOf<"reply">): Next {
-  const { core, recovery } = state;
+  const { core, recovery, kind } = state;
+  const { result } = event;
   const made = callOf(core, event);
   if (made === undefined) return stay(state);
   const { service, command } = made;
-  const reading = readResult(event.result, serviceWorked(core, service));
+  const reading = readReply(made, result);
   if (reading.kind === "ok" || reading.kind === "answer") return answered(state, made, event);
-  const early = isBefore(state.kind, "restart");
+  const early = isBefore(kind, "restart");
   const known = early && recovery.scope.includes(service);
   if (reading.kind === "unclear" || known) return unanswered(state, made);
-  const signal = signalOf(core, event.result, service, { service, command });
+  if (reading.kind === "stale") return check(state, made, result);
+  const signal = signalOf(core, result, service, { service, command });
   if (early && signal.rung === "session") return widen(state, signal);
   return crashedAgain(state, signal, event.atMs);
 }
@@ -110,7 +121,7 @@ function canaryFailed(state: Ready | Suspect, event: EventOf<"failed">): Next {
     return leftOver(state, event);
   const { result, atMs } = event;
   if (result === null) return stay(state);
-  if (readResult(result, false).kind === "answer") {
+  if (readResult(result).kind === "answer") {
     return alive(state, { kind: "alive", atMs, probe: canary.probe });
   }
   const core = { ...state.core, canary: { ...canary, sentMs: null } };
@@ -153,9 +164,9 @@ function tickSuspect(state: Suspect, { atMs }: EventOf<"tick">): Next {
   const { core } = next.state;
   if (atMs >= state.deadlineMs) {
     const canary = { ...core.canary, sentMs: null };
-    const blamed = hung.length > 0 ? hangOf(hung).trigger : null;
-    const trigger = blamed ?? hangOf(core.calls.filter((one) => one.phase !== "waiting")).trigger;
-    const signal: Signal = { rung: "tee_os", services: allServices(core), code: "hang", trigger };
+    const trigger = hung.length > 0 ? hangOf(hung).trigger : null;
+    const services = allServices(core);
+    const signal: Signal = { rung: "tee_os", services, code: "hang", trigger, blameInside: true };
     return after(next.effects, begin({ ...core, canary }, signal, atMs));
   }
   return hung.length === 0 ? next : after(next.effects, begin(core, hangOf(hung), atMs));

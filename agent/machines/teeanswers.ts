@@ -1,9 +1,10 @@
 /** The cells that deal with calls: sending, answering, and what time does to them. */
-import { to } from "./fsm.ts";
-import { answer, type Call, end, send } from "./teecalls.ts";
-import { isQuarantined, nameOf } from "./teerecord.ts";
+import type { SessionRef, TeeResult } from "../io/tee.ts";
+import { stay, to } from "./fsm.ts";
+import { answer, type Call, type CallEffect, end, send } from "./teecalls.ts";
+import { isQuarantined, nameOf, withoutBlame } from "./teerecord.ts";
 import type { Signal } from "./teerecovery.ts";
-import { codeOf } from "./teesignals.ts";
+import { codeOf, type Reading, readResult } from "./teesignals.ts";
 import type { Core, Effect, Event, State } from "./teestate.ts";
 import { after, isFenced, type Next, pumpCalls, settleCalls } from "./teesteps.ts";
 
@@ -23,7 +24,7 @@ export function call<S extends State>(state: S, event: EventOf<"call">): Next {
     const because = `${name} crashed the TEE ${core.config.poisonCount} times`;
     return to(state, answer(id, "quarantined", because));
   }
-  const session = core.services.find(({ name }) => name === service)?.session ?? null;
+  const session = sessionOf(core, service);
   if (state.kind === "degraded" || state.kind === "escalate") return refuse(state.because);
   if (state.kind === "suspect") return refuse("the TEE is being looked at");
   if (isFenced(state, service)) return refuse("the TEE is being restored");
@@ -40,6 +41,7 @@ export function call<S extends State>(state: S, event: EventOf<"call">): Next {
     class: event.class,
     epoch: core.epoch,
     phase: "sent",
+    refusal: null,
     replays: 0,
     lateMs: atMs + callLateMs,
     deadlineMs: atMs + callMaxMs,
@@ -55,35 +57,59 @@ export function callOf(core: Core, event: EventOf<"reply">): Call | undefined {
   );
 }
 
-export function serviceWorked(core: Core, service: string): boolean {
-  return core.services.find(({ name }) => name === service)?.worked ?? false;
+/**
+ * What a reply says. The same refusal of a session that was asked for a sign of its own is no
+ * fault of the caller's any more: the session is of an earlier TEE OS.
+ */
+export function readReply(made: Call, result: TeeResult): Reading {
+  const reading = readResult(result);
+  if (reading.kind !== "stale" || made.phase === "sent") return reading;
+  return { kind: "dead", rung: "session", code: reading.code };
+}
+
+/** Refused as a stale session refuses: before anybody is blamed, the session is asked. */
+export function check<S extends State>(state: S, made: Call, refusal: TeeResult): Next {
+  const session = sessionOf(state.core, made.service);
+  if (session === null) return stay<State>(state);
+  const checked: Call = { ...made, phase: "checked", refusal };
+  return to<State, Effect>(withCall(state, checked), send(checked, session, "query"));
+}
+
+function withCall<S extends State>(state: S, made: Call): S {
+  const calls = state.core.calls.map((one) => (one.id === made.id ? made : one));
+  return withCore(state, { calls });
+}
+
+function sessionOf(core: Core, service: string): SessionRef | null {
+  return core.services.find(({ name }) => name === service)?.session ?? null;
 }
 
 /** A reply of a living TEE: the verdict, or the next sending of a call that was asked after. */
 export function answered<S extends State>(state: S, made: Call, event: EventOf<"reply">): Next {
-  const { core } = state;
-  const session = core.services.find(({ name }) => name === made.service)?.session ?? null;
-  const ok = event.result.errno === null && event.result.ret === 0;
+  const session = sessionOf(state.core, made.service);
+  const { result } = event;
+  const ok = result.errno === null && result.ret === 0;
   if (made.phase === "asked" && ok && !event.applied && session !== null) {
     const sent: Call = { ...made, phase: "sent" };
-    const calls = core.calls.map((one) => (one.id === made.id ? sent : one));
-    return to<State, Effect>(withCore(state, { calls }), send(sent, session, "invoke"));
+    return to<State, Effect>(withCall(state, sent), send(sent, session, "invoke"));
   }
-  const code = codeOf(event.result);
-  const unsure = made.phase === "asked" && !ok;
-  const verdict = unsure
-    ? "outcome_unknown"
-    : made.phase === "sent" && made.replays > 0
-      ? "replayed"
-      : "answered";
-  const because = unsure ? `the service could not be asked: ${code}` : code;
-  const calls = core.calls.filter((one) => one.id !== made.id);
-  const services = core.services.map((service) => {
-    return ok && service.name === made.service ? { ...service, worked: true } : service;
-  });
-  const rest = withCore(state, { calls, services });
-  const next: Next = to<State, Effect>(rest, answer(made.id, verdict, because));
-  return after(next.effects, pumped(rest));
+  const calls = state.core.calls.filter((one) => one.id !== made.id);
+  const innocent = made.phase === "sent" && made.replays > 0 && ok;
+  const history = innocent ? withoutBlame(state.core.history, made) : state.core.history;
+  const rest = withCore(state, { calls, history });
+  return after([verdictOn(made, result)], pumped(rest));
+}
+
+function verdictOn(made: Call, result: TeeResult): CallEffect {
+  const { id, phase, refusal, replays } = made;
+  const ok = result.errno === null && result.ret === 0;
+  const code = codeOf(refusal ?? result);
+  if (phase === "asked" && !ok) {
+    return answer(id, "outcome_unknown", `the service could not be asked: ${code}`);
+  }
+  // Asked after and found done: it was not sent again.
+  const again = phase !== "asked" && replays > 0;
+  return answer(id, again ? "replayed" : "answered", code, refusal);
 }
 
 /** Sends the next waiting call, if there is one and it may. */
@@ -117,5 +143,5 @@ export function hangOf(hung: readonly Call[]): Signal {
   const [first] = hung;
   const blamed = hung.length === 1 && first !== undefined ? first : null;
   const trigger = blamed && { service: blamed.service, command: blamed.command };
-  return { rung: "session", services, code: "hang", trigger };
+  return { rung: "session", services, code: "hang", trigger, blameInside: false };
 }

@@ -3,7 +3,7 @@
  * Exactly-once execution cannot be had across a crash; what a caller gets instead depends on the
  * class that it gave the call.
  */
-import type { SessionRef } from "../io/tee.ts";
+import type { SessionRef, TeeResult } from "../io/tee.ts";
 import { type CallName, isSame } from "./teerecord.ts";
 
 /**
@@ -24,9 +24,14 @@ export interface Call extends CallName {
   readonly class: CallClass;
   /** In which epoch it was sent last: a reply of another epoch is not its reply. */
   readonly epoch: number;
-  /** `sent`: to be answered; `asked`: the service is asked whether it is done; `waiting`: to be
-   * sent again after a crash. */
-  readonly phase: "sent" | "asked" | "waiting";
+  /**
+   * `sent`: to be answered; `asked`: the service is asked whether it is done; `checked`: it was
+   * refused as a stale session refuses, and the session is asked for a sign; `waiting`: to be
+   * sent again after a crash.
+   */
+  readonly phase: "sent" | "asked" | "checked" | "waiting";
+  /** The refusal that is being checked. */
+  readonly refusal: TeeResult | null;
   readonly replays: number;
   /** From here on it is late; Infinity once that was noticed. */
   readonly lateMs: number;
@@ -38,8 +43,8 @@ export interface Service {
   readonly name: string;
   /** Null while no session is open. */
   readonly session: SessionRef | null;
-  /** This session has answered well. */
-  readonly worked: boolean;
+  /** Its closing was asked for and has not returned: that is waited for, not asked again. */
+  readonly closing: boolean;
   /** Why the service cannot be had although the TEE lives; null when it can. */
   readonly down: string | null;
 }
@@ -60,6 +65,8 @@ export type Answer = {
   readonly call: number;
   readonly verdict: Verdict;
   readonly because: string;
+  /** What the TEE said, where that is not the reply being dealt with. */
+  readonly result: TeeResult | null;
 };
 
 export type CallEffect = Send | Answer;
@@ -71,8 +78,13 @@ export interface Settled {
   readonly unknown: number;
 }
 
-export function answer(call: number, verdict: Verdict, because: string): Answer {
-  return { kind: "answer", call, verdict, because };
+export function answer(
+  call: number,
+  verdict: Verdict,
+  because: string,
+  result: TeeResult | null = null,
+): Answer {
+  return { kind: "answer", call, verdict, because, result };
 }
 
 export function send(call: Call, session: SessionRef, how: Send["how"]): Send {
@@ -113,7 +125,7 @@ export function settle(
       effects.push(answer(call.id, verdict, because));
       if (verdict === "outcome_unknown") count.unknown += 1;
     } else {
-      kept.push({ ...call, phase: "waiting" });
+      kept.push({ ...call, phase: "waiting", refusal: null });
       count.replayed += 1;
     }
   }
@@ -147,7 +159,7 @@ export function pump(
     call.phase === "waiting" && !isFenced(call.service) && !isOpen(call);
   const ended = end(calls, lost, "its service did not come back");
   const busy = ended.calls.some(
-    (call) => call.phase === "asked" || (call.phase === "sent" && call.replays > 0),
+    (call) => call.phase === "asked" || (call.phase !== "waiting" && call.replays > 0),
   );
   const next = ended.calls.find((call) => call.phase === "waiting" && !isFenced(call.service));
   const session = services.find((service) => service.name === next?.service)?.session ?? null;

@@ -3,7 +3,7 @@ import type { SessionRef } from "../io/tee.ts";
 import { stay, to } from "./fsm.ts";
 import { type EventOf, expired, hangOf } from "./teeanswers.ts";
 import { above } from "./teeladder.ts";
-import { choose, climb, crashedAgain, giveUp, widen } from "./teerecovery.ts";
+import { choose, climb, crashedAgain, giveUp, type Signal, widen } from "./teerecovery.ts";
 import { codeOf, type Reading, readResult } from "./teesignals.ts";
 import type { Core, Effect, Recovering, State, StepName } from "./teestate.ts";
 import {
@@ -48,6 +48,15 @@ function isAwaited(state: Recovering, event: EventOf<"done" | "failed">): boolea
   return event.epoch === state.core.epoch && state.recovery.pending.includes(event.key);
 }
 
+/** A closing returned, however it went: neither the kernel nor the TEE knows the session. */
+function closed(state: Recovering, name: string, event: EventOf<"done" | "failed">): Next {
+  const service = state.core.services.find((one) => one.name === name);
+  if (service?.closing !== true) return stay<State>(state);
+  const next = { ...state, core: withSession(state.core, name, null) };
+  if (!state.recovery.pending.includes(event.key)) return to<State, Effect>(next);
+  return proceed(next, event.key, event.atMs);
+}
+
 /** `open crypto` is about crypto. */
 function subjectOf(key: string): { verb: string; name: string } {
   const [verb = ""] = key.split(" ", 1);
@@ -56,7 +65,7 @@ function subjectOf(key: string): { verb: string; name: string } {
 
 function withSession(core: Core, name: string, session: SessionRef | null): Core {
   const services = core.services.map((service) => {
-    return service.name === name ? { ...service, session, worked: false } : service;
+    return service.name === name ? { ...service, session, closing: false } : service;
   });
   return { ...core, services };
 }
@@ -70,14 +79,12 @@ function proceed(state: Recovering, key: string, atMs: number): Next {
 
 /** What came of an operation is kept where later steps look for it. */
 export function done(state: Recovering, event: EventOf<"done">): Next {
-  if (!isAwaited(state, event)) return leftOver(state, event);
-  const { core, recovery } = state;
+  const { recovery } = state;
   const { key, atMs, hardware = null, context, session = null } = event;
   const { verb, name } = subjectOf(key);
-  if (verb === "open")
-    return proceed({ ...state, core: withSession(core, name, session) }, key, atMs);
-  if (verb === "close")
-    return proceed({ ...state, core: withSession(core, name, null) }, key, atMs);
+  if (verb === "close") return closed(state, name, event);
+  if (!isAwaited(state, event)) return leftOver(state, event);
+  if (verb === "open") return opened(state, event, name, session);
   switch (key) {
     case "save_hardware":
       return proceed({ ...state, recovery: { ...recovery, hardware } }, key, atMs);
@@ -94,6 +101,31 @@ export function done(state: Recovering, event: EventOf<"done">): Next {
   }
 }
 
+/**
+ * An open session that gets an id which another one has is proof that the TEE OS was restarted
+ * behind our back: all of them are closed before any is used.
+ */
+function opened(
+  state: Recovering,
+  { key, atMs }: EventOf<"done">,
+  name: string,
+  session: SessionRef | null,
+): Next {
+  const next = { ...state, core: withSession(state.core, name, session) };
+  const services = next.core.services;
+  const isAlias = services.some((one) => one.name !== name && one.session?.id === session?.id);
+  if (session === null || !isAlias) return proceed(next, key, atMs);
+  const because = `${key}: session id ${session.id} was given twice`;
+  const signal: Signal = {
+    rung: "session",
+    services: services.map((service) => service.name),
+    code: "alias",
+    trigger: null,
+    blameInside: false,
+  };
+  return climb(next, { because, signal, again: true }, atMs);
+}
+
 /** A context that cannot be believed is not restored: everything is registered anew. */
 function refuseContext(
   state: Recovering,
@@ -105,16 +137,13 @@ function refuseContext(
 }
 
 export function failed(state: Recovering, event: EventOf<"failed">): Next {
-  if (!isAwaited(state, event)) return stay(state);
   const { key, atMs, result, problem } = event;
   const { verb, name } = subjectOf(key);
+  if (verb === "close") return closed(state, name, event);
+  if (!isAwaited(state, event)) return stay(state);
   if (key === "load_context") return refuseContext(state, event, problem);
   if (key === "save_context") return refuseContext(state, event, `not saved: ${problem}`);
   if (result === null) return proceed(state, key, atMs);
-  if (verb === "close") {
-    // It returned: neither the kernel nor the TEE knows the session any more.
-    return proceed({ ...state, core: withSession(state.core, name, null) }, key, atMs);
-  }
   const { errno } = result;
   const code = codeOf(result);
   const because = `${key} failed: ${code}`;
@@ -122,7 +151,7 @@ export function failed(state: Recovering, event: EventOf<"failed">): Next {
     const performMs = atMs + state.core.config.retryMs;
     return to({ ...state, recovery: { ...state.recovery, pending: [], performMs } });
   }
-  const { kind } = readResult(result, false);
+  const { kind } = readResult(result);
   const isAnswer = kind === "answer" || (verb === "open" && errno === "EINVAL");
   if (isAnswer && key === "save_hardware") {
     const { epoch } = state.core;

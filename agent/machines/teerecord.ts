@@ -109,6 +109,14 @@ export function withTrigger(history: TeeHistory, name: CallName, poisonCount: nu
   return { ...history, triggers, quarantined };
 }
 
+/** A call that was sent again and answered did not bring the TEE down: one blame less. */
+export function withoutBlame(history: TeeHistory, name: CallName): TeeHistory {
+  const triggers = history.triggers
+    .map((entry) => (isSame(entry, name) ? { ...entry, count: entry.count - 1 } : entry))
+    .filter(({ count }) => count > 0);
+  return { ...history, triggers };
+}
+
 export function withAttempt(history: TeeHistory, rung: Rung, atMs: number): TeeHistory {
   return { ...history, attempts: [...history.attempts, { atMs, rung }].slice(-attemptsMax) };
 }
@@ -138,6 +146,7 @@ export function pruned(history: TeeHistory, config: LadderConfig, atMs: number):
 /** The REE's security context at a crash: which services were registered, what was under way. */
 export interface ReeContext {
   readonly epoch: number;
-  readonly services: readonly { readonly name: string; readonly open: boolean }[];
+  /** Those that were down at the crash are not registered again by its recovery. */
+  readonly services: readonly { readonly name: string; readonly registered: boolean }[];
   readonly calls: readonly (CallName & { readonly class: string })[];
 }

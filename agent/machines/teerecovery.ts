@@ -35,29 +35,35 @@ export interface Signal {
   readonly services: readonly string[];
   readonly code: string;
   readonly trigger: CallName | null;
+  /** Without a trigger: whoever was inside alone is to blame. */
+  readonly blameInside: boolean;
 }
 
 export function allServices(core: Core): readonly string[] {
   return core.services.map(({ name }) => name);
 }
 
-/** The signal of a result that means a crash, however unclear it would be by itself. */
+/**
+ * The signal of a result that means a crash, however unclear it would be by itself. A stale
+ * session says that all are, and nothing of what was called on it.
+ */
 export function signalOf(
   core: Core,
   result: TeeResult,
   service: string | null,
   trigger: CallName | null,
 ): Signal {
-  const reading = readResult(result, true);
+  const reading = readResult(result);
   const code = codeOf(result);
-  if (reading.kind !== "dead" || service === null) {
-    const rung = reading.kind === "dead" && reading.rung === "supplicant" ? "supplicant" : "tee_os";
-    const services = allServices(core);
-    return { rung, services, code, trigger: trigger ?? onlySuspect(core.calls, services) };
+  const services = allServices(core);
+  const base = { services, code, trigger, blameInside: true };
+  if (reading.kind === "stale") {
+    return { ...base, rung: "session", trigger: null, blameInside: false };
   }
-  const services = reading.wide ? allServices(core) : [service];
+  if (reading.kind !== "dead") return { ...base, rung: "tee_os" };
   const { rung } = reading;
-  return { rung, services, code, trigger: trigger ?? onlySuspect(core.calls, services) };
+  if (service !== null) return { ...base, rung, services: [service] };
+  return { ...base, rung: rung === "session" ? "tee_os" : rung };
 }
 
 /** Counts a crash and blames its trigger. */
@@ -90,18 +96,16 @@ function crashed(core: Core, { code, trigger }: Signal, rung: Rung): Effect {
  * From a crash to the first step, or to a card reset when every rung below it is out. `told`:
  * services whose subscribers still believe that they are unavailable.
  */
-export function begin(
-  core: Core,
-  signal: Signal,
-  atMs: number,
-  told: readonly string[] = [],
-): Next {
+export function begin(core: Core, found: Signal, atMs: number, told: readonly string[] = []): Next {
+  const inside = found.blameInside ? onlySuspect(core.calls, found.services) : null;
+  const trigger = found.trigger ?? inside;
+  const signal = { ...found, trigger };
   const noted = noteCrash(core, signal);
   const epoch = core.epoch + 1;
   const counted: Core = { ...core, epoch, history: { ...noted.history, epoch } };
   const choice = choose(counted, signal.rung, atMs);
   const { rung } = choice;
-  const { code, trigger } = signal;
+  const { code } = signal;
   const record = { atMs, epoch, rung, code, trigger, tookMs: null };
   const recorded = { ...counted, history: withRecord(counted.history, record) };
   const said = [
@@ -126,7 +130,7 @@ export function begin(
 
 /** A recovery at its beginning. */
 function fresh(core: Core, rung: RestartPower, scope: readonly string[], atMs: number): Recovery {
-  const { config, epoch } = core;
+  const { config } = core;
   return {
     rung,
     scope,
@@ -139,7 +143,7 @@ function fresh(core: Core, rung: RestartPower, scope: readonly string[], atMs: n
     attached: false,
     hardware: null,
     context: null,
-    savedEpoch: epoch,
+    savedEpoch: null,
     // Services that are down were announced as such before.
     told: core.services.filter(({ session }) => session === null).map(({ name }) => name),
     replayed: 0,
@@ -171,7 +175,9 @@ export function byOperator(
   const used = state.kind === "ready" ? "session" : rung;
   const record = { atMs, epoch, rung: used, code: "operator", trigger: null, tookMs: null };
   const noted = withAttempt(withRecord({ ...history, epoch }, record), used, atMs);
-  const core: Core = { ...state.core, epoch, history: noted };
+  // What was being closed long ago may have gone with a reset: it is closed again.
+  const again = services.map((service) => ({ ...service, closing: false, down: null }));
+  const core: Core = { ...state.core, epoch, history: noted, services: again };
   const scope = state.kind === "ready" ? missing : allServices(core);
   const recovery = { ...fresh(core, used, scope, atMs), told: scope };
   return after(
@@ -207,11 +213,12 @@ export function climb(
   const counted = { ...core, epoch, history: { ...(noted?.history ?? core.history), epoch } };
   const next = why.again === true ? recovery.rung : above(recovery.rung);
   const choice = choose(counted, stronger(next, signal?.rung ?? "session"), atMs);
+  const kept = early && choice.rung === "card_reset";
+  const used = kept ? recovery.rung : choice.rung;
   const said: Effect[] = [
-    ...(signal === undefined ? [] : [crashed(counted, signal, choice.rung)]),
+    ...(signal === undefined ? [] : [crashed(counted, signal, used)]),
     ...(noted?.effects ?? []),
   ];
-  const kept = early && choice.rung === "card_reset";
   if (choice.rung === "card_reset" && !kept) {
     const skips = sayRungs(choice, because);
     return after([...said, ...skips], giveUp(counted, recovery.told, because, atMs));

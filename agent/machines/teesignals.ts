@@ -25,13 +25,9 @@ export type Reading =
   | { readonly kind: "answer" }
   /** Could be a dead TEE or a passing trouble: ask the canary. */
   | { readonly kind: "unclear"; readonly code: string }
-  /** `wide`: every session is in doubt, not this one alone. */
-  | {
-      readonly kind: "dead";
-      readonly rung: RestartPower;
-      readonly wide: boolean;
-      readonly code: string;
-    };
+  /** Bad parameters of the caller, or a session of an earlier TEE OS: ask the session. */
+  | { readonly kind: "stale"; readonly code: string }
+  | { readonly kind: "dead"; readonly rung: RestartPower; readonly code: string };
 
 /** The driver or its device is gone: not an answer of the TEE, and no proof that it is dead. */
 const driverGone: readonly string[] = ["ENOENT", "ENODEV", "ENXIO", "EIO"];
@@ -41,30 +37,25 @@ export function codeOf(result: TeeResult): string {
   return result.errno ?? `${result.ret.toString(16).padStart(8, "0")}/${result.origin}`;
 }
 
-/**
- * Reads an outcome on a session. `worked`: the session has answered well before, which tells a
- * stale session from a client that passes bad parameters.
- */
-export function readResult(result: TeeResult, worked: boolean): Reading {
+/** Reads an outcome. */
+export function readResult(result: TeeResult): Reading {
   const code = codeOf(result);
   const { errno, ret, origin } = result;
   if (errno !== null) {
     if (driverGone.includes(errno)) return { kind: "unclear", code };
     // The kernel no longer knows the session.
-    if (errno === "EINVAL") return { kind: "dead", rung: "session", wide: false, code };
+    if (errno === "EINVAL") return { kind: "dead", rung: "session", code };
     return { kind: "answer" };
   }
   if (ret === teeRet.success) return { kind: "ok" };
-  if (ret === teeRet.target_dead) return { kind: "dead", rung: "session", wide: false, code };
+  if (ret === teeRet.target_dead) return { kind: "dead", rung: "session", code };
   if (ret === teeRet.communication && origin === teeOrigin.communication) {
     return { kind: "unclear", code };
   }
-  // The TEE OS was restarted behind our back: no session id means what it meant.
-  if (ret === teeRet.bad_parameters && origin === teeOrigin.tee && worked) {
-    return { kind: "dead", rung: "session", wide: true, code };
-  }
+  // After a restart behind our back no session id means what it meant.
+  if (ret === teeRet.bad_parameters && origin === teeOrigin.tee) return { kind: "stale", code };
   if (ret === teeRet.out_of_memory && result.supplicantLost === true) {
-    return { kind: "dead", rung: "supplicant", wide: false, code };
+    return { kind: "dead", rung: "supplicant", code };
   }
   return { kind: "answer" };
 }

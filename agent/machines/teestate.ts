@@ -67,8 +67,8 @@ export interface Recovery {
   readonly hardware: HardwareStatus | null;
   /** As read back from where it was saved; null = none, or refused. */
   readonly context: ReeContext | null;
-  /** The epoch under which the context was saved. */
-  readonly savedEpoch: number;
+  /** The epoch under which the context was saved; null while it was not. */
+  readonly savedEpoch: number | null;
   /** Services whose subscribers were told `unavailable`. */
   readonly told: readonly string[];
   readonly replayed: number;
@@ -200,7 +200,7 @@ export function initial(
 ): State {
   const epoch = history.epoch + 1;
   const services = config.services.map(({ name }) => {
-    return { name, session: null, worked: false, down: null };
+    return { name, session: null, closing: false, down: null };
   });
   const canary = { probe: 0, sentMs: null, dueMs: Infinity };
   const core: Core = {
@@ -226,7 +226,7 @@ export function initial(
     attached: false,
     hardware: null,
     context: null,
-    savedEpoch: epoch,
+    savedEpoch: null,
     told: scope,
     replayed: 0,
     unknown: 0,

@@ -4,7 +4,7 @@
  */
 import type { AgentEvent } from "../events.ts";
 import { type Step, to } from "./fsm.ts";
-import { type Call, end, pump, type Settled, settle } from "./teecalls.ts";
+import { type Call, end, pump, type Service, type Settled, settle } from "./teecalls.ts";
 import { recentAttempts, waitMs } from "./teeladder.ts";
 import { isQuarantined, type ReeContext, withOutcome } from "./teerecord.ts";
 import {
@@ -98,7 +98,7 @@ function saveHardware(core: Core, recovery: Recovery, atMs: number): Next {
 function contextOf(core: Core): ReeContext {
   return {
     epoch: core.epoch,
-    services: core.services.map(({ name, session }) => ({ name, open: session !== null })),
+    services: core.services.map(({ name, down }) => ({ name, registered: down === null })),
     calls: core.calls.map(({ service, command, class: of }) => ({ service, command, class: of })),
   };
 }
@@ -212,23 +212,33 @@ function restoreHardware(core: Core, recovery: Recovery, atMs: number): Next {
 
 /**
  * Every old session of the scope is closed before any new one is opened: an old id must never
- * reach somebody else's session.
+ * reach somebody else's session. A closing waits for the call inside, if there is one, so that
+ * nothing is sent again while its first sending may still have its effect.
  */
 function restoreRee(core: Core, recovery: Recovery, atMs: number): Next {
   const { epoch } = core;
+  const isOld = ({ name, session }: Service): boolean =>
+    session !== null && recovery.scope.includes(name);
+  const old = core.services.filter(isOld);
   const effects: Effect[] = [];
-  if (recovery.crashed) effects.push({ kind: "load_context", epoch, key: "load_context" });
-  for (const { name, session } of core.services) {
-    if (session === null || !recovery.scope.includes(name)) continue;
+  const saved = recovery.savedEpoch !== null;
+  if (saved) effects.push({ kind: "load_context", epoch, key: "load_context" });
+  for (const { name, session, closing } of old) {
+    if (session === null || closing) continue;
     const operation = { kind: "close", session } as const;
     effects.push({ kind: "perform", epoch, key: `close ${name}`, operation });
   }
-  const pending = effects.flatMap((effect) => ("key" in effect ? [effect.key] : []));
+  const services = core.services.map((service) => {
+    return isOld(service) ? { ...service, closing: true } : service;
+  });
+  const closings = old.map(({ name }) => `close ${name}`);
+  const pending = [...(saved ? ["load_context"] : []), ...closings];
   const forMs = core.config.reattachMaxMs;
   const fresh = { ...recovery, attached: false, context: null };
-  const next = stand(["restore_ree", core, fresh, atMs], { pending, forMs }, ...effects);
+  const current = { ...core, services };
+  const next = stand(["restore_ree", current, fresh, atMs], { pending, forMs }, ...effects);
   if (pending.length > 0) return next;
-  return after(next.effects, continueRee(core, fresh, atMs));
+  return after(next.effects, continueRee(current, fresh, atMs));
 }
 
 /** The old sessions are closed: a restarted TEE OS needs the driver registered anew. */
@@ -251,7 +261,7 @@ export function continueRee(core: Core, recovery: Recovery, atMs: number): Next 
 /** Services to open, in the order of the configuration: all of the scope without a context. */
 function wanted(core: Core, { scope, context }: Recovery): readonly string[] {
   const isWanted = (name: string): boolean =>
-    context === null || context.services.some((entry) => entry.name === name && entry.open);
+    context === null || context.services.some((entry) => entry.name === name && entry.registered);
   return core.services
     .filter(({ name, session, down }) => {
       return scope.includes(name) && session === null && down === null && isWanted(name);

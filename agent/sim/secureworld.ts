@@ -16,6 +16,8 @@ type Invoke = Extract<TeeOperation, { kind: "invoke" }>;
 interface Instance {
   counter: number;
   dead: boolean;
+  /** Somebody is inside for ever: whoever else wants in waits as long. */
+  stuck: boolean;
 }
 
 /** A session as the secure world knows it. */
@@ -39,6 +41,7 @@ export interface Job {
   /** Infinity: it never ends. */
   readonly takesMs: number;
   readonly session: Session | null;
+  readonly instance: Instance | null;
   /** Its effect, half way through, and what it comes to. */
   readonly work: () => TeeOutcome;
   readonly done: Done;
@@ -55,7 +58,8 @@ export function refused(ret: number, origin: number): TeeOutcome {
 export const success: TeeOutcome = refused(teeRet.success, teeOrigin.application);
 const dead = refused(teeRet.target_dead, teeOrigin.tee);
 const communication = refused(teeRet.communication, teeOrigin.communication);
-const unknownSession = refused(teeRet.bad_parameters, teeOrigin.tee);
+/** Of the TEE itself: for a session it does not know, or parameters it does not take. */
+const badParameters = refused(teeRet.bad_parameters, teeOrigin.tee);
 /** The death of the supplicant looks like a lack of memory, to openings and to storage. */
 const openOrphaned = { ...refused(teeRet.out_of_memory, teeOrigin.tee), supplicantLost: true };
 const storeOrphaned = {
@@ -110,7 +114,7 @@ export class SecureWorld {
     return this.job(this.model.times.canaryMs, null, () => success, done);
   }
 
-  open(name: string, context: number, opened: (ref: SessionRef) => void, done: Done): Job {
+  open(name: string, context: number, done: Done): Job {
     const { services, times } = this.model;
     const service = services.find((one) => one.name === name);
     if (service === undefined) {
@@ -124,17 +128,21 @@ export class SecureWorld {
       const session = { context, id: this.nextId++ };
       const instance = this.instanceOf(service);
       this.sessions.set(session.id, { service, context, instance, inside: 0, closing: [] });
-      opened(session);
       return { ...success, session };
     };
-    return this.job(takesMs, null, work, done, openOrphaned);
+    const shared = service.singleInstance ? (this.instances.get(name) ?? null) : null;
+    const instance = shared?.dead === true ? null : shared;
+    return { ...this.job(takesMs, null, work, done, openOrphaned), instance };
   }
 
   invoke(operation: Invoke, done: Done): Job {
     const { times } = this.model;
     const { command } = operation;
     const session = this.sessions.get(operation.session.id);
-    if (session === undefined) return this.job(times.kernelMs, null, () => unknownSession, done);
+    if (session === undefined) return this.job(times.kernelMs, null, () => badParameters, done);
+    if (command === simCommand.malformed) {
+      return this.job(times.invokeMs, null, () => badParameters, done);
+    }
     const takesMs =
       command === simCommand.spin
         ? Infinity
@@ -148,22 +156,22 @@ export class SecureWorld {
   query(ref: SessionRef, key: string, done: Done): Job {
     const { times } = this.model;
     const session = this.sessions.get(ref.id);
-    if (session === undefined) return this.job(times.kernelMs, null, () => unknownSession, done);
+    if (session === undefined) return this.job(times.kernelMs, null, () => badParameters, done);
     const vault = this.vault(session.service.name);
     const work = (): TeeOutcome => ({ ...success, applied: vault.keys.has(key) });
     return this.job(times.invokeMs, session, work, done);
   }
 
-  /** Ends a session of this context, once nobody is inside any more. */
-  close({ context, id }: SessionRef, done: Done): void {
+  /** Ends the session of this id, whoever opened it, once nobody is inside any more. */
+  close(id: number, done: Done): void {
     const session = this.sessions.get(id);
-    const mine = session?.context === context ? session : undefined;
     const work = (): TeeOutcome => {
-      if (mine !== undefined && this.sessions.get(id) === mine) this.sessions.delete(id);
+      if (session === undefined) return badParameters;
+      if (this.sessions.get(id) === session) this.sessions.delete(id);
       return success;
     };
     const job = this.job(this.model.times.closeMs, null, work, done);
-    if (mine !== undefined && mine.inside > 0) mine.closing.push(() => this.enter(job));
+    if (session !== undefined && session.inside > 0) session.closing.push(() => this.enter(job));
     else this.enter(job);
   }
 
@@ -227,9 +235,16 @@ export class SecureWorld {
     done: Done,
     orphaned: TeeOutcome | null = null,
   ): Job {
-    const slowed = takesMs * (this.faults.slowness ?? 1);
-    const cancel = (): void => undefined;
-    return { takesMs: slowed, session, work, done, orphaned, result: null, cancel };
+    return {
+      takesMs: takesMs * (this.faults.slowness ?? 1),
+      session,
+      instance: session?.instance ?? null,
+      work,
+      done,
+      orphaned,
+      result: null,
+      cancel: () => undefined,
+    };
   }
 
   private run(job: Job): void {
@@ -240,7 +255,11 @@ export class SecureWorld {
 
   /** Half the time, then the effect, then the other half. */
   private proceed(job: Job): void {
-    if (job.takesMs === Infinity || (job.orphaned !== null && !this.supplicantUp)) return;
+    if (job.instance?.stuck === true || (job.orphaned !== null && !this.supplicantUp)) return;
+    if (job.takesMs === Infinity) {
+      if (job.instance !== null) job.instance.stuck = true;
+      return;
+    }
     const halfMs = job.takesMs / 2;
     job.cancel = this.clock.at(this.clock.now() + halfMs, () => {
       if (this.isDead) return;
@@ -269,7 +288,7 @@ export class SecureWorld {
   private instanceOf(service: SimService): Instance {
     const shared = this.instances.get(service.name);
     if (service.singleInstance && shared !== undefined && !shared.dead) return shared;
-    const instance = { counter: 0, dead: false };
+    const instance = { counter: 0, dead: false, stuck: false };
     this.instances.set(service.name, instance);
     return instance;
   }

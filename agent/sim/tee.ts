@@ -100,6 +100,11 @@ export class SimTee implements Tee {
     }
   }
 
+  /** Sessions that the kernel lists, whether or not the secure world knows them. */
+  get listedSessions(): number {
+    return this.listed.size;
+  }
+
   /** Makes something go wrong at this moment. `service`: whose instances panic. */
   inject(fault: Injected, service = ""): void {
     switch (fault) {
@@ -131,7 +136,7 @@ export class SimTee implements Tee {
     this.client += 1;
     const open = [...this.listed.values()];
     this.listed.clear();
-    if (!this.stale) for (const ref of open) this.world.close(ref, () => undefined);
+    if (!this.stale) for (const ref of open) this.world.close(ref.id, () => undefined);
   }
 
   /** The whole card was reset: nobody is left to be answered; secure storage stays. */
@@ -170,18 +175,21 @@ export class SimTee implements Tee {
     switch (operation.kind) {
       case "open": {
         const { client } = this;
-        const opened = (ref: SessionRef): void => {
-          if (client === this.client) this.listed.set(keyOf(ref), ref);
+        const listing: Done = (outcome) => {
+          const { session } = outcome;
+          if (session !== undefined && client === this.client) {
+            this.listed.set(keyOf(session), session);
+          }
+          end(outcome);
         };
-        const { service, context } = operation;
-        return this.world.enter(this.world.open(service, context, opened, end));
+        return this.world.enter(this.world.open(operation.service, operation.context, listing));
       }
       case "invoke":
         return this.world.enter(this.world.invoke(operation, end));
       case "query":
         return this.world.enter(this.world.query(operation.session, operation.key, end));
       case "close":
-        return this.world.close(operation.session, end);
+        return this.world.close(operation.session.id, end);
       case "canary":
         return this.world.enter(this.world.canary(end));
       default:
@@ -252,6 +260,7 @@ export class SimTee implements Tee {
     if (this.listed.size > 0 || this.faults.heldByOthers === true) return failure("EAGAIN");
     if (this.world.isDead) return failure("ENODEV");
     this.stale = false;
+    this.world.startSupplicant();
     return success;
   }
 }

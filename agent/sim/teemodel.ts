@@ -19,6 +19,8 @@ export const simCommand = {
   spin: 4,
   /** As `count`, but takes a while. */
   slow: 5,
+  /** Its parameters are not what the TEE accepts: it never reaches the service. */
+  malformed: 6,
 } as const;
 
 /** Milliseconds; see each for where it was measured. */

@@ -40,6 +40,7 @@ const config = teeConfig([{ name: "keystore" }, { name: "face" }]);
 const good: TeeResult = { errno: null, ret: 0, origin: 4 };
 const panicked: TeeResult = { errno: null, ret: 0xffff3024, origin: 3 };
 const cut: TeeResult = { errno: null, ret: 0xffff000e, origin: 2 };
+const foreign: TeeResult = { errno: null, ret: 0xffff0006, origin: 3 };
 const refusal: TeeResult = { errno: null, ret: 0xffff0001, origin: 4 };
 
 /** Answers what a state waits for, as a TEE without faults does. */
@@ -119,6 +120,7 @@ function eventsFor(state: State): readonly (readonly [string, Event])[] {
     ["reply", reply(good)],
     ["reply dead", reply(panicked)],
     ["reply unclear", reply(cut)],
+    ["reply stale", reply(foreign)],
     ["reply old", reply(good, sentIn - 1)],
     ["late", { kind: "late", atMs, what: "test" }],
     ["alive", { kind: "alive", atMs, probe: canary.probe }],
@@ -160,7 +162,7 @@ function print(): string {
       const still = next.state === state && next.effects.length === 0;
       const to = still ? "." : next.state.kind;
       const words = next.effects.map(wordOf).join(" ");
-      return `${state.kind.padEnd(19)}${name.padEnd(14)}${to.padEnd(19)}${words}`.trimEnd();
+      return `${state.kind.padEnd(19)}${name.padEnd(16)}${to.padEnd(19)}${words}`.trimEnd();
     }),
   );
   return `${lines.join("\n")}\n`;
@@ -236,25 +238,23 @@ machine("the way of a recovery is the ten steps in their order", () => {
 });
 
 machine("results are read as measured on a real TEE", () => {
-  const readings: readonly (readonly [TeeResult, boolean, string])[] = [
-    [good, true, "ok"],
-    [panicked, false, "dead session"],
-    [cut, true, "unclear"],
-    [{ ...cut, origin: 4 }, true, "answer"],
-    [{ errno: null, ret: 0xffff0006, origin: 3 }, true, "dead session wide"],
-    [{ errno: null, ret: 0xffff0006, origin: 3 }, false, "answer"],
-    [{ errno: null, ret: 0xffff0006, origin: 4 }, true, "answer"],
-    [{ errno: null, ret: 0xffff000c, origin: 4, supplicantLost: true }, true, "dead supplicant"],
-    [{ errno: null, ret: 0xffff000c, origin: 3, supplicantLost: true }, true, "dead supplicant"],
-    [{ errno: null, ret: 0xffff000c, origin: 4 }, true, "answer"],
-    [{ errno: "ENODEV", ret: 0, origin: 0 }, true, "unclear"],
-    [{ errno: "EINVAL", ret: 0, origin: 0 }, true, "dead session"],
-    [{ errno: "ENOMEM", ret: 0, origin: 0 }, true, "answer"],
+  const readings: readonly (readonly [TeeResult, string])[] = [
+    [good, "ok"],
+    [panicked, "dead session"],
+    [cut, "unclear"],
+    [{ ...cut, origin: 4 }, "answer"],
+    [{ errno: null, ret: 0xffff0006, origin: 3 }, "stale"],
+    [{ errno: null, ret: 0xffff0006, origin: 4 }, "answer"],
+    [{ errno: null, ret: 0xffff000c, origin: 4, supplicantLost: true }, "dead supplicant"],
+    [{ errno: null, ret: 0xffff000c, origin: 3, supplicantLost: true }, "dead supplicant"],
+    [{ errno: null, ret: 0xffff000c, origin: 4 }, "answer"],
+    [{ errno: "ENODEV", ret: 0, origin: 0 }, "unclear"],
+    [{ errno: "EINVAL", ret: 0, origin: 0 }, "dead session"],
+    [{ errno: "ENOMEM", ret: 0, origin: 0 }, "answer"],
   ];
-  for (const [result, worked, wanted] of readings) {
-    const reading = readResult(result, worked);
-    const wide = reading.kind === "dead" && reading.wide ? " wide" : "";
-    const said = reading.kind === "dead" ? `dead ${reading.rung}${wide}` : reading.kind;
+  for (const [result, wanted] of readings) {
+    const reading = readResult(result);
+    const said = reading.kind === "dead" ? `dead ${reading.rung}` : reading.kind;
     assert.is(said, wanted, JSON.stringify(result));
   }
 });
