@@ -1,10 +1,12 @@
 /** `npm run bench [-- NAME...]`: every figure is a ratio to a baseline taken in the same run. */
+import { benchBoots } from "./boots.ts";
 import { benchRefresh, type Row } from "./refresh.ts";
 import { benchStart } from "./start.ts";
 
 const benches: Record<string, () => Row[] | Promise<Row[]>> = {
   start: benchStart,
   refresh: benchRefresh,
+  boots: benchBoots,
 };
 
 async function main(wanted: readonly string[]): Promise<void> {
