@@ -122,7 +122,8 @@ class Campaign {
     if (name === "power_on") this.powerCycle();
     this.settle(`${name}/${step}`);
     const ended = world.agent?.boot.journal.value.past.at(-1);
-    const known = name === "adopt" ? "hand_off" : name;
+    // An agent that never ran could not note its stage.
+    const known = step === "agent_start" ? "hand_off" : name;
     this.must(ended?.stage === known, `hung in ${name}/${step}, recorded as ${ended?.stage}`);
     if (name === "power_on" || name === "os_load") {
       this.must(ended?.step === step, `hung in ${name}/${step}, recorded as ${ended?.step}`);

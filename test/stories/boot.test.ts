@@ -98,7 +98,7 @@ const hangs: [stage: Stage, step: string, known: [Stage, string, number]][] = [
   ["hand_off", "kernel_init", ["hand_off", "", 700]],
   ["hand_off", "mount_root", ["hand_off", "", 700]],
   ["adopt", "agent_start", ["hand_off", "", 700]],
-  ["adopt", "take_over", ["hand_off", "", 700]],
+  ["adopt", "take_over", ["adopt", "take_over", 1050]],
   ["runtime", "ready", ["runtime", "", 1050]],
 ];
 for (const [stage, step, [knownStage, knownStep, uptimeMs]] of hangs) {

@@ -73,7 +73,7 @@ const zones: readonly Zone[] = [
 
 /** Packages that one file keeps to itself, and who may look past it. */
 const owned = [
-  { package: /^cbor-x$/, owner: /^agent\/wire\/cbor\.ts$/, besides: /^test\/bench\// },
+  { package: /^cbor-x$/, owner: /^agent\/wire\/cbor\.ts$/, besides: /^test\// },
   {
     package: /^@?serialport\b/,
     owner: /^agent\/io\/(serial|port)\.ts$/,

@@ -42,11 +42,14 @@ cbor("a cycle made of shared references is refused", () => {
   throwsCode(() => decodeMap(fromHex("a16161d81c81d81d00")), "wire.malformed");
 });
 
-cbor("a big number of 60 kB, on which the decoder alone would spend long, is refused at its tag", () => {
-  const number = join(fromHex("a16161c259ea60"), new Uint8Array(60_000).fill(0xff));
-  const { message } = throwsCode(() => decodeMap(number), "wire.malformed");
-  assert.match(message, /byte 3: tags/);
-});
+cbor(
+  "a big number of 60 kB, on which the decoder alone would spend long, is refused at its tag",
+  () => {
+    const number = join(fromHex("a16161c259ea60"), new Uint8Array(60_000).fill(0xff));
+    const { message } = throwsCode(() => decodeMap(number), "wire.malformed");
+    assert.match(message, /byte 3: tags/);
+  },
+);
 
 cbor("whole numbers keep their value both ways, to the limits of 2^53", () => {
   const edges = [0, 23, 24, 255, 256, 65535, 65536, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 32 + 1];
@@ -81,13 +84,16 @@ cbor("64-bit forms of small numbers are numbers again, inside lists and maps too
   });
 });
 
-cbor("floats of two, four and eight bytes are read; eight are written, and minus zero is zero", () => {
-  assert.is(decodeMap(fromHex("a16161f93c00")).a, 1);
-  assert.is(decodeMap(fromHex("a16161f97bff")).a, 65504);
-  assert.is(decodeMap(fromHex("a16161fa3fc00000")).a, 1.5);
-  assert.is(toHex(encodeMap({ a: 0.1 })), "a16161fb3fb999999999999a");
-  assert.is(toHex(encodeMap({ a: -0 })), "a1616100");
-});
+cbor(
+  "floats of two, four and eight bytes are read; eight are written, and minus zero is zero",
+  () => {
+    assert.is(decodeMap(fromHex("a16161f93c00")).a, 1);
+    assert.is(decodeMap(fromHex("a16161f97bff")).a, 65504);
+    assert.is(decodeMap(fromHex("a16161fa3fc00000")).a, 1.5);
+    assert.is(toHex(encodeMap({ a: 0.1 })), "a16161fb3fb999999999999a");
+    assert.is(toHex(encodeMap({ a: -0 })), "a1616100");
+  },
+);
 
 cbor("what has no form on the wire is refused, and the message says where it stands", () => {
   const odd: readonly (readonly [unknown, RegExp])[] = [
@@ -151,8 +157,7 @@ cbor("a key named __proto__ changes no prototype", () => {
 });
 
 cbor("the bounds are exact: depth, items", () => {
-  const nested = (depth: number): Uint8Array =>
-    fromHex(`a16161${"81".repeat(depth - 1)}00`);
+  const nested = (depth: number): Uint8Array => fromHex(`a16161${"81".repeat(depth - 1)}00`);
   assert.not.throws(() => scanMap(nested(depthMax)));
   throwsCode(() => scanMap(nested(depthMax + 1)), "wire.malformed");
   const wide = (count: number): Uint8Array =>
