@@ -12,7 +12,7 @@ export async function status({ link, hello, paint }: Context): Promise<Outcome> 
 
 export function showStatus(data: Status, name: string, paint: Paint): string {
   const { reports } = data;
-  const confirmed = data.confirmed ? "confirmed" : paint.warn("on trial");
+  const confirmed = data.confirmed ? "confirmed" : paint.warn("not confirmed yet");
   const ready = data.ready ? paint.good("ready") : paint.warn("not ready");
   const failures = data.failures > 0 ? `, ${count(data.failures, "failed boot")} before it` : "";
   const dropped = reports.dropped > 0 ? paint.bad(`${reports.dropped} dropped`) : "0 dropped";
