@@ -63,11 +63,14 @@ for (const times of [1, 1.5, 2, 10]) {
   });
 }
 
-/** Check-ins with jitter on a served chip, `periods` of T1 long. */
+/** Check-ins with jitter on a served chip, `periods` of T1 long; then silence until the reset. */
 function jitter(random: Random, periods: number): SimChip {
   const clock = new SimClock();
   const model = { ...plainModel, minMs: 100 };
-  const chip = new SimChip(clock, model, () => assert.unreachable("a reset"));
+  let expiredMs = Infinity;
+  const chip = new SimChip(clock, model, () => {
+    expiredMs = clock.now();
+  });
   const plan = { hardwareMs: 1500, promiseMs: 6000, minGapMs: 200 };
   chip.start(plan.hardwareMs);
   const service = new SimRefreshService(chip, clock, plan);
@@ -79,7 +82,11 @@ function jitter(random: Random, periods: number): SimChip {
     clock.advance(random.chance(0.1) ? latestMs : random.next() * latestMs);
     service.checkIn();
   }
-  assert.ok(chip.gapMinMs >= plan.minGapMs, `${chip.gapMinMs} ms apart`);
+  assert.is(expiredMs, Infinity, "no reset while check-ins come");
+  const promisedMs = clock.now() + plan.promiseMs;
+  clock.advance(plan.promiseMs * 2);
+  assert.ok(Math.abs(expiredMs - promisedMs) < 1e-6, `reset ${expiredMs - promisedMs} ms off T2`);
+  assert.ok(chip.gapMinMs >= plan.minGapMs - 1e-6, `${chip.gapMinMs} ms apart`);
   return chip;
 }
 
