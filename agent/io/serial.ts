@@ -2,7 +2,11 @@
  * A serial port as a `Port`. Every opening makes a new object: what is written while closed would
  * be sent to the next device, so writes are gated on the state of the line.
  */
+import { read } from "node:fs";
+import { promisify } from "node:util";
+import type { LinuxOpenOptions } from "@serialport/bindings-cpp";
 import { LinuxBinding } from "@serialport/bindings-cpp/dist/linux";
+import { unixRead } from "@serialport/bindings-cpp/dist/unix-read";
 import { SerialPortStream } from "@serialport/stream";
 import type { Failure } from "../errors.ts";
 import { type Port, portQueueBytesMax } from "./port.ts";
@@ -15,6 +19,28 @@ export interface SerialOptions {
 
 /** One read at a time; a line at 12 MBd brings 5 kB in the time a busy loop takes to turn. */
 const readBytesMax = 16_384;
+
+const readSome = promisify(read);
+
+/**
+ * A raw terminal has either bytes or EAGAIN; it reads as empty only once it was hung up. The
+ * binding would then read again for ever, with a core to itself.
+ */
+async function readOrHangUp(...args: Parameters<typeof readSome>) {
+  const result = await readSome(...args);
+  if (result.bytesRead === 0) throw new Error("hung up");
+  return result;
+}
+
+const hangUpBinding: typeof LinuxBinding = {
+  list: () => LinuxBinding.list(),
+  open: async (options: LinuxOpenOptions) => {
+    const binding = await LinuxBinding.open(options);
+    binding.read = (buffer: Buffer, offset: number, length: number) =>
+      unixRead({ binding, buffer, offset, length, fsReadAsync: readOrHangUp });
+    return binding;
+  },
+};
 
 /**
  * Opens `path` raw, 8N1, under an exclusive flock, without touching DTR or RTS beyond what the
@@ -32,7 +58,7 @@ export function openSerial(
     return;
   }
   const stream = new SerialPortStream({
-    binding: LinuxBinding,
+    binding: hangUpBinding,
     path,
     baudRate: options.baud,
     lock: true,
@@ -52,12 +78,15 @@ class SerialPort implements Port {
   private waiting = 0;
   private ended: string | null = null;
   private tellClose: ((cause: string) => void) | null = null;
+  private tellData: (bytes: Uint8Array) => void = () => {};
 
   constructor(name: string, stream: SerialPortStream) {
     this.name = name;
     this.stream = stream;
     stream.on("close", (error: Error | null | undefined) => this.end(lossCause(name, error)));
     stream.on("error", (error: Error) => this.end(lossCause(name, error)));
+    // Reading goes on without a listener: it is how the end of the line is noticed.
+    stream.on("data", (bytes: Uint8Array) => this.tellData(bytes));
   }
 
   get waitingBytes(): number {
@@ -75,8 +104,7 @@ class SerialPort implements Port {
   }
 
   onData(listen: (bytes: Uint8Array) => void): void {
-    this.stream.removeAllListeners("data");
-    this.stream.on("data", listen);
+    this.tellData = listen;
   }
 
   onClose(listen: (cause: string) => void): void {
@@ -101,7 +129,7 @@ class SerialPort implements Port {
 
   private release(): void {
     const { stream } = this;
-    stream.removeAllListeners("data");
+    this.tellData = () => {};
     if (!stream.isOpen) {
       stream.destroy();
       return;
