@@ -162,6 +162,15 @@ export class TeeRig {
   }
 }
 
+/** The one verdict of a call; fails when there is none, or more than one. */
+export function verdictOf(made: Made): string {
+  const [first] = made.answers;
+  if (first === undefined || made.answers.length > 1) {
+    throw new Error(`call ${made.id} has ${made.answers.length} verdicts`);
+  }
+  return first.answer.verdict;
+}
+
 /** `step restart`, `crashed tee_os hang`: an event as a story tells it. */
 export function shortOf(event: AgentEvent): string {
   switch (event.kind) {
