@@ -64,8 +64,18 @@ const header = { version: 1, op: "read_response", group: 68, seq: 1, command: 3 
 function codec(name: string, value: Record<string, unknown>): Row[] {
   const bytes = encodeMap(value);
   return [
-    ratio(`scan and decode, ${name}`, bytes, () => decodeMap(bytes), () => bareDecoder.decode(bytes)),
-    ratio(`encode, ${name}`, bytes, () => encodeMap(value), () => bareEncoder.encode(value)),
+    ratio(
+      `scan and decode, ${name}`,
+      bytes,
+      () => decodeMap(bytes),
+      () => bareDecoder.decode(bytes),
+    ),
+    ratio(
+      `encode, ${name}`,
+      bytes,
+      () => encodeMap(value),
+      () => bareEncoder.encode(value),
+    ),
   ];
 }
 

@@ -3,7 +3,7 @@ import { Decoder } from "cbor-x";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { decodeMap, encodeMap } from "../../agent/wire/cbor.ts";
-import { depthMax, itemsMax, scanMap } from "../../agent/wire/scan.ts";
+import { depthMax, itemsMax, keyBytesMax, scanMap } from "../../agent/wire/scan.ts";
 import { throwsCode } from "../assert.ts";
 import { fuzz } from "../fuzz.ts";
 import { fromHex, join, toHex } from "../hex.ts";
@@ -42,11 +42,14 @@ cbor("a cycle made of shared references is refused", () => {
   throwsCode(() => decodeMap(fromHex("a16161d81c81d81d00")), "wire.malformed");
 });
 
-cbor("a big number of 60 kB, on which the decoder alone would spend long, is refused at its tag", () => {
-  const number = join(fromHex("a16161c259ea60"), new Uint8Array(60_000).fill(0xff));
-  const { message } = throwsCode(() => decodeMap(number), "wire.malformed");
-  assert.match(message, /byte 3: tags/);
-});
+cbor(
+  "a big number of 60 kB, on which the decoder alone would spend long, is refused at its tag",
+  () => {
+    const number = join(fromHex("a16161c259ea60"), new Uint8Array(60_000).fill(0xff));
+    const { message } = throwsCode(() => decodeMap(number), "wire.malformed");
+    assert.match(message, /byte 3: tags/);
+  },
+);
 
 cbor("whole numbers keep their value both ways, to the limits of 2^53", () => {
   const edges = [0, 23, 24, 255, 256, 65535, 65536, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 32 + 1];
@@ -81,13 +84,16 @@ cbor("64-bit forms of small numbers are numbers again, inside lists and maps too
   });
 });
 
-cbor("floats of two, four and eight bytes are read; eight are written, and minus zero is zero", () => {
-  assert.is(decodeMap(fromHex("a16161f93c00")).a, 1);
-  assert.is(decodeMap(fromHex("a16161f97bff")).a, 65504);
-  assert.is(decodeMap(fromHex("a16161fa3fc00000")).a, 1.5);
-  assert.is(toHex(encodeMap({ a: 0.1 })), "a16161fb3fb999999999999a");
-  assert.is(toHex(encodeMap({ a: -0 })), "a1616100");
-});
+cbor(
+  "floats of two, four and eight bytes are read; eight are written, and minus zero is zero",
+  () => {
+    assert.is(decodeMap(fromHex("a16161f93c00")).a, 1);
+    assert.is(decodeMap(fromHex("a16161f97bff")).a, 65504);
+    assert.is(decodeMap(fromHex("a16161fa3fc00000")).a, 1.5);
+    assert.is(toHex(encodeMap({ a: 0.1 })), "a16161fb3fb999999999999a");
+    assert.is(toHex(encodeMap({ a: -0 })), "a1616100");
+  },
+);
 
 cbor("what has no form on the wire is refused, and the message says where it stands", () => {
   const odd: readonly (readonly [unknown, RegExp])[] = [
@@ -128,6 +134,48 @@ cbor("text of every length keeps its characters, and half a pair becomes U+FFFD"
   assert.equal(decodeMap(encodeMap(halves)), { "k\ufffd": "\ufffdx\ufffd" });
 });
 
+cbor("well-formed UTF-8 is what the platform's strict decoder says it is", () => {
+  const strict = new TextDecoder("utf-8", { fatal: true });
+  const isTaken = (act: () => unknown): boolean => {
+    try {
+      act();
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  const tails = [[], [0x80], [0xbf], [0x7f], [0xc0], [0x80, 0x80], [0xbf, 0xbf], [0x80, 0xc0]];
+  for (let lead = 0x7f; lead <= 0xff; lead += 1) {
+    for (const second of [0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0]) {
+      for (const tail of tails) {
+        const text = Uint8Array.of(lead, second, ...tail);
+        const message = join(Uint8Array.of(0xa1, 0x61, 0x61, 0x60 + text.length), text);
+        const mine = isTaken(() => scanMap(message));
+        assert.is(
+          mine,
+          isTaken(() => strict.decode(text)),
+          toHex(text),
+        );
+      }
+    }
+  }
+});
+
+cbor("a key of 64 bytes is the longest, and long keys are told apart to their last byte", () => {
+  const key = (length: number, last = "k"): string => "k".repeat(length - 1) + last;
+  assert.equal(decodeMap(encodeMap({ [key(keyBytesMax)]: 1 })), { [key(keyBytesMax)]: 1 });
+  assert.not.throws(() => scanMap(encodeMap({ [key(64, "a")]: 1, [key(64, "b")]: 2 })));
+  throwsCode(() => scanMap(encodeMap({ [key(keyBytesMax + 1)]: 1 })), "wire.malformed");
+});
+
+cbor("keys are told apart within their own map only", () => {
+  assert.equal(decodeMap(fromHex("a26161a16161016162a1616102")), {
+    a: { a: 1 },
+    b: { a: 2 },
+  });
+  throwsCode(() => decodeMap(fromHex("a26161a1616101616102")), "wire.malformed");
+});
+
 cbor("what was decoded does not change with the bytes it came from", () => {
   for (const source of [fromHex("a1616142aabb"), Buffer.from("a1616142aabb", "hex")]) {
     const { a } = decodeMap(source) as { a: Uint8Array };
@@ -151,8 +199,7 @@ cbor("a key named __proto__ changes no prototype", () => {
 });
 
 cbor("the bounds are exact: depth, items", () => {
-  const nested = (depth: number): Uint8Array =>
-    fromHex(`a16161${"81".repeat(depth - 1)}00`);
+  const nested = (depth: number): Uint8Array => fromHex(`a16161${"81".repeat(depth - 1)}00`);
   assert.not.throws(() => scanMap(nested(depthMax)));
   throwsCode(() => scanMap(nested(depthMax + 1)), "wire.malformed");
   const wide = (count: number): Uint8Array =>

@@ -23,7 +23,11 @@ function messageOf(random: Random, size: number): Uint8Array {
     group: random.int(0x10000),
     seq: random.int(256),
     command: random.int(256),
-    body: { d: "x".repeat(random.int(size)), n: random.int(1 << 20), b: random.bytes(random.int(9)) },
+    body: {
+      d: "x".repeat(random.int(size)),
+      n: random.int(1 << 20),
+      b: random.bytes(random.int(9)),
+    },
   });
 }
 
@@ -89,7 +93,10 @@ wire("no single flipped bit of a frame makes another message of it", () => {
       stream[at] = (stream[at] as number) ^ (1 << (bit & 7));
       const got = messagesIn(new Deframer().push(stream));
       stream[at] = (stream[at] as number) ^ (1 << (bit & 7));
-      assert.ok(got.every((message) => sent.includes(message)), `bit ${bit}: ${got}`);
+      assert.ok(
+        got.every((message) => sent.includes(message)),
+        `bit ${bit}: ${got}`,
+      );
       assert.is(got[0], sent[0]);
       // The frame behind survives, unless it lost its own beginning to a line that did not end.
       assert.is(got.at(-1), sent[2], `bit ${bit} took the next frame as well`);
@@ -187,7 +194,8 @@ wire("what the decoder takes, it gives back after encoding and decoding again", 
   let taken = 0;
   fuzz(60_000, (random) => {
     const bytes = join(Uint8Array.of(0xa1, 0x61, 0x61), random.bytes(random.range(1, 24)));
-    if (random.chance(0.5)) bytes[3] = random.pick([0x82, 0xa1, 0x9f, 0xbf, 0x1b, 0x3b, 0x62, 0xf9]);
+    if (random.chance(0.5))
+      bytes[3] = random.pick([0x82, 0xa1, 0x9f, 0xbf, 0x1b, 0x3b, 0x62, 0xf9]);
     const value = attempt(bytes);
     if (value === undefined || hasOdd(value)) return;
     taken += 1;

@@ -74,14 +74,22 @@ shape("a refusal names the member, what was due and what was found", () => {
   const refusal = (value: unknown): string =>
     throwsCode(() => check(of, value, "answer"), "wire.malformed").message;
   assert.is(
-    refusal({ rows: [{ name: "x", at: 1 }, { name: "y", at: -2 }] }),
+    refusal({
+      rows: [
+        { name: "x", at: 1 },
+        { name: "y", at: -2 },
+      ],
+    }),
     "answer.rows[1].at: expected uint, found number -2",
   );
   assert.is(
     refusal({ rows: [{ at: 1 }] }),
     "answer.rows[0].name: expected text of at most 256 characters, found nothing",
   );
-  assert.is(refusal({ rows: "none" }), "answer.rows: expected list of at most 64, found text of 4 characters");
+  assert.is(
+    refusal({ rows: "none" }),
+    "answer.rows: expected list of at most 64, found text of 4 characters",
+  );
   assert.is(refusal({ rows: [[]] }), "answer.rows[0]: expected map, found a list of 0");
 });
 

@@ -97,7 +97,10 @@ vectors("every command of the standard groups that is answered has its vectors",
   for (const { group, id, op } of Object.values(commands).filter(({ group }) => group <= 10)) {
     const isRead = op !== "write";
     assert.ok(covered.has(`${group}/${id} ${isRead ? "read" : "write"}`), `${group}/${id}`);
-    assert.ok(covered.has(`${group}/${id} ${isRead ? "read" : "write"}_response`), `${group}/${id}`);
+    assert.ok(
+      covered.has(`${group}/${id} ${isRead ? "read" : "write"}_response`),
+      `${group}/${id}`,
+    );
   }
 });
 
