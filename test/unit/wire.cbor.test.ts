@@ -3,7 +3,7 @@ import { Decoder } from "cbor-x";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { decodeMap, encodeMap } from "../../agent/wire/cbor.ts";
-import { depthMax, itemsMax, scanMap } from "../../agent/wire/scan.ts";
+import { depthMax, itemsMax, keyBytesMax, scanMap } from "../../agent/wire/scan.ts";
 import { throwsCode } from "../assert.ts";
 import { fuzz } from "../fuzz.ts";
 import { fromHex, join, toHex } from "../hex.ts";
@@ -132,6 +132,48 @@ cbor("text of every length keeps its characters, and half a pair becomes U+FFFD"
   }
   const halves = { "k\udc00": `${"😀".slice(0, 1)}x${"😀".slice(1)}` };
   assert.equal(decodeMap(encodeMap(halves)), { "k\ufffd": "\ufffdx\ufffd" });
+});
+
+cbor("well-formed UTF-8 is what the platform's strict decoder says it is", () => {
+  const strict = new TextDecoder("utf-8", { fatal: true });
+  const isTaken = (act: () => unknown): boolean => {
+    try {
+      act();
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  const tails = [[], [0x80], [0xbf], [0x7f], [0xc0], [0x80, 0x80], [0xbf, 0xbf], [0x80, 0xc0]];
+  for (let lead = 0x7f; lead <= 0xff; lead += 1) {
+    for (const second of [0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0]) {
+      for (const tail of tails) {
+        const text = Uint8Array.of(lead, second, ...tail);
+        const message = join(Uint8Array.of(0xa1, 0x61, 0x61, 0x60 + text.length), text);
+        const mine = isTaken(() => scanMap(message));
+        assert.is(
+          mine,
+          isTaken(() => strict.decode(text)),
+          toHex(text),
+        );
+      }
+    }
+  }
+});
+
+cbor("a key of 64 bytes is the longest, and long keys are told apart to their last byte", () => {
+  const key = (length: number, last = "k"): string => "k".repeat(length - 1) + last;
+  assert.equal(decodeMap(encodeMap({ [key(keyBytesMax)]: 1 })), { [key(keyBytesMax)]: 1 });
+  assert.not.throws(() => scanMap(encodeMap({ [key(64, "a")]: 1, [key(64, "b")]: 2 })));
+  throwsCode(() => scanMap(encodeMap({ [key(keyBytesMax + 1)]: 1 })), "wire.malformed");
+});
+
+cbor("keys are told apart within their own map only", () => {
+  assert.equal(decodeMap(fromHex("a26161a16161016162a1616102")), {
+    a: { a: 1 },
+    b: { a: 2 },
+  });
+  throwsCode(() => decodeMap(fromHex("a26161a1616101616102")), "wire.malformed");
 });
 
 cbor("what was decoded does not change with the bytes it came from", () => {
