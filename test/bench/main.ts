@@ -2,11 +2,13 @@
 import { benchBoots } from "./boots.ts";
 import { benchRefresh, type Row } from "./refresh.ts";
 import { benchStart } from "./start.ts";
+import { benchWire } from "./wire.ts";
 
 const benches: Record<string, () => Row[] | Promise<Row[]>> = {
   start: benchStart,
-  refresh: benchRefresh,
+  wire: benchWire,
   boots: benchBoots,
+  refresh: benchRefresh,
 };
 
 async function main(wanted: readonly string[]): Promise<void> {
