@@ -63,6 +63,10 @@ function watchdogChanges(agent: Agent): Handlers {
     },
     "wdt.disarm": ({ by = "host" }) => {
       watchdog.send({ kind: "disarm", atMs: now(), by });
+      if (watchdog.isArmed) {
+        const message = "the device cannot be stopped: it stays armed, and is refreshed as before";
+        throw new Failure("watchdog.nowayout", message);
+      }
       return watchdog.status();
     },
     "wdt.hold": ({ for_ms, by = "host" }) => {

@@ -2,11 +2,11 @@
  * A linear look over CBOR bytes before they are decoded (RFC 8949): what is outside our profile is
  * refused here, so that the decoder never meets what it would accept by mistake or be slow on.
  *
- * Accepted: one map with text keys; integers, floats, text, bytes, lists, maps, bool, null; maps and
- * lists of definite or indefinite length. Refused: text and bytes in chunks (the decoder has no way
- * with them, and no SMP client sends them), tags, other simple values, reserved heads, lone breaks,
- * keys that are not text or come twice, invalid UTF-8, depth or items above the bounds, trailing
- * bytes.
+ * Accepted: one map with text keys; integers, floats, text, bytes, lists, maps, bool, null; maps
+ * and lists of definite or indefinite length. Refused: text and bytes in chunks (the decoder has no
+ * way with them, and no SMP client sends them), tags, other simple values, reserved heads, lone
+ * breaks, keys that are not text or come twice, invalid UTF-8, depth or items above the bounds,
+ * trailing bytes.
  */
 import { Failure } from "../errors.ts";
 

@@ -139,7 +139,7 @@ function hardLife(world: World): void {
   });
 }
 
-test("B13-01 every report arrives once, in order, across resets, power cuts and kill -9", async () => {
+test("B13-01 reports arrive once and in order across resets, power cuts and kill -9", async () => {
   const followed = await follow(new World({ seed: 3 }), 240_000, hardLife);
   assertComplete(followed);
   const boots = new Set(followed.heard.map(({ boot }) => boot));
@@ -163,7 +163,7 @@ test("B13-03 so it is over a line that loses, damages and mixes in text", async 
   });
 });
 
-test("a host that keeps the reports leaves them on the card, and still hears each once", async () => {
+test("a host that keeps the reports leaves them on the card and hears each once", async () => {
   const followed = await follow(
     new World({ seed: 5 }),
     60_000,

@@ -107,7 +107,7 @@ test("options of the program are taken before and after the command", async () =
   assert.is(after.stdout, before.stdout);
 });
 
-test("KENNEL_PORT names the card, --port and --sim go before it, without any it is an error", async () => {
+test("KENNEL_PORT names the card, --port and --sim go before it, none is an error", async () => {
   const env = { KENNEL_PORT: "/dev/serial/by-id/nic7" };
   const named = await run(nic7(), "hello", { env });
   assert.equal(named.targets, [{ kind: "port", path: "/dev/serial/by-id/nic7", baud: 115_200 }]);
@@ -167,7 +167,7 @@ test("X-02 a card of another contract is refused, and told which console it need
   assert.match(ran.stderr, /the card speaks contract 2, this console 1/);
 });
 
-test("B11-01 an SMP server that is no Kennel agent is named as such, and still echoes", async () => {
+test("B11-01 an SMP server that is no Kennel agent is named, and still echoes", async () => {
   const other = new ScriptedCard({ "os.echo": ({ d }) => ({ r: d }) });
   const status = await run(other, "status");
   assert.is(status.exit, exitCodes.refused);
