@@ -227,4 +227,10 @@ stories("A2-15 require refuses a simulated watchdog and a missing one, with the 
   }
 });
 
+stories("A2-12 a host that asks for the impossible is told so, and nothing changes", () => {
+  const world = runningCard({ chip: { noWayOut: true }, watchdog: { allow_disarm: true } });
+  throwsCode(() => ask(world, "wdt.disarm"), "watchdog.nowayout");
+  assert.is(ask(world, "wdt.state").armed, true);
+});
+
 stories.run();
