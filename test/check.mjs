@@ -15,7 +15,9 @@ function filesOf(root, folder, ending) {
 
 /** Resolves to a note when there was nothing to check or nothing to check with. */
 async function checkCppFormat(root) {
-  const files = [...filesOf(root, "native", /\.(cc|h)$/), ...filesOf(root, "boot", /\.(c|h)$/)];
+  const files = ["native", "boot", "test"].flatMap((folder) =>
+    filesOf(root, folder, /\.(cc|c|h)$/),
+  );
   if (files.length === 0) return "ok, no C or C++ files yet";
   if (spawnSync("clang-format", ["--version"]).status !== 0) {
     const lack = "clang-format is not installed (Debian: apt-get install clang-format)";

@@ -3,6 +3,7 @@ import * as assert from "uvu/assert";
 import { Failure } from "../../agent/errors.ts";
 import { rejectsCode, throwsCode } from "../assert.ts";
 import { fuzz, fuzzAsync, seedsFor } from "../fuzz.ts";
+import { skip } from "../skip.ts";
 
 const tools = suite("test tools");
 
@@ -101,6 +102,10 @@ tools("throwsCode and rejectsCode want this very code", async () => {
     });
     assert.ok(isCaught);
   }
+});
+
+tools("skip() inside a test is refused: it would hide that one", () => {
+  assert.throws(() => skip("a story", "needs a card"), /in place of a test/);
 });
 
 tools.run();
