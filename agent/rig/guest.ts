@@ -91,8 +91,8 @@ function dropOldBases(cacheFolder: string): void {
 /** The shared libraries and the loader that a program needs, as absolute paths. */
 async function librariesOf(program: string): Promise<string[]> {
   if (process.platform !== "linux" || process.arch !== "x64") {
-    const here = `${process.platform} ${process.arch}`;
-    const message = `the guest is x86_64 Linux with this machine's node, which is ${here}`;
+    const ours = `${process.platform} ${process.arch}`;
+    const message = `the guest is x86_64 Linux with this machine's node, which is for ${ours}`;
     throw new Failure("rig.missing", `${message}; run the rig on x86_64 Linux`);
   }
   const text = await runOrFail("ldd", [program], { deadlineMs: toolMs, from: "libc-bin" });

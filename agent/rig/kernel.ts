@@ -17,6 +17,9 @@ const wantedModules = ["i6300esb", "virtio_pci", "virtio_blk", "crc32c_generic",
 /** Raised when what is kept of a package changes. */
 const layout = 1;
 
+/** Larger than any module: ext4, one of the largest, has 2 MB. */
+const moduleBytesMax = 64 * 1024 * 1024;
+
 const queryMs = 60_000;
 const downloadMs = 300_000;
 const unpackMs = 300_000;
@@ -84,24 +87,39 @@ function pickKernel(unpacked: string, into: string): void {
   const image = fs.readdirSync(boot).find((file) => file.startsWith("vmlinuz-"));
   if (image === undefined) throw new Failure("rig.fault", "the kernel package has no vmlinuz");
   fs.copyFileSync(path.join(boot, image), path.join(into, "vmlinuz"));
-  const folder = path.join(unpacked, "lib/modules");
-  const byName = new Map<string, string>();
-  for (const file of fs.readdirSync(folder, { recursive: true }).map(String)) {
-    if (/\.ko(\.xz)?$/.test(file)) byName.set(moduleName(file), path.join(folder, file));
-  }
+  const read = moduleReader(path.join(unpacked, "lib/modules"));
   fs.mkdirSync(path.join(into, "modules"));
-  const modules = loadOrder(wantedModules, (name) => readModule(byName.get(name)));
+  const modules = loadOrder(wantedModules, read);
   for (const [index, module] of modules.entries()) {
     const file = `${String(index).padStart(2, "0")}-${module.name}.ko`;
     fs.writeFileSync(path.join(into, "modules", file), module.bytes);
   }
 }
 
+/** Finds modules by name in an unpacked package; what it lists as built in has no file. */
+function moduleReader(folder: string): (name: string) => Buffer | "built in" | undefined {
+  const files = fs.readdirSync(folder, { recursive: true }).map(String);
+  const compiled = files.filter((file) => /\.ko(\.xz)?$/.test(file));
+  const byName = new Map(compiled.map((file) => [moduleName(file), path.join(folder, file)]));
+  const lists = files.filter((file) => path.basename(file) === "modules.builtin");
+  const texts = lists.map((file) => fs.readFileSync(path.join(folder, file), "utf8"));
+  const builtIn = new Set(texts.flatMap((text) => text.trim().split("\n").map(moduleName)));
+  return (name) => {
+    const file = byName.get(name);
+    if (file !== undefined) return readModule(file);
+    return builtIn.has(name) ? "built in" : undefined;
+  };
+}
+
 /** Newer Debian kernels compress their modules; the guest's insmod wants them plain. */
-function readModule(file: string | undefined): Buffer | undefined {
-  if (file?.endsWith(".xz") !== true) return file === undefined ? file : fs.readFileSync(file);
-  const { error, stdout } = spawnSync("xz", ["--decompress", "--stdout", file]);
-  if (error !== undefined) throw missing("xz", "xz-utils");
+function readModule(file: string): Buffer {
+  if (!file.endsWith(".xz")) return fs.readFileSync(file);
+  const bound = { maxBuffer: moduleBytesMax };
+  const { error, status, stdout } = spawnSync("xz", ["--decompress", "--stdout", file], bound);
+  if (error !== undefined && "code" in error && error.code === "ENOENT") {
+    throw missing("xz", "xz-utils");
+  }
+  if (status !== 0) throw new Failure("rig.fault", `xz cannot unpack ${file}: ${error ?? status}`);
   return stdout;
 }
 

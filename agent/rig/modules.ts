@@ -12,11 +12,12 @@ export interface Module {
 
 /**
  * `wanted` and everything they depend on, each module after those it needs. `read` gives the
- * content of a module by name, or undefined where there is none: then `rig.fault`.
+ * content of a module by name, `built in` for one that is part of the kernel itself, or undefined
+ * where there is none: then `rig.fault`.
  */
 export function loadOrder(
   wanted: readonly string[],
-  read: (name: string) => Buffer | undefined,
+  read: (name: string) => Buffer | "built in" | undefined,
 ): Module[] {
   const ordered = new Map<string, Module>();
   const visit = (name: string, neededBy: string): void => {
@@ -25,6 +26,7 @@ export function loadOrder(
     if (bytes === undefined) {
       throw new Failure("rig.fault", `the kernel has no module ${name}; ${neededBy} needs it`);
     }
+    if (bytes === "built in") return;
     for (const dependency of dependsOf(bytes)) visit(dependency, name);
     ordered.set(name, { name, bytes });
   };

@@ -128,8 +128,12 @@ export async function startGuest(start: GuestStart): Promise<Guest> {
       changed();
     };
     const line = (text: string): void => log("qmp.log", `${text}\n`);
-    const opened = openQmp(child.stdio[qmpFd] as Duplex, { event, line });
-    const qmp = await Promise.race([opened, exited.then(() => Promise.reject(died(seen)))]);
+    const opening = openQmp(child.stdio[qmpFd] as Duplex, { event, line });
+    const qmp = await opening.catch(async (error: unknown) => {
+      // A QEMU that does not come up hangs up just before it is gone and its complaint is here.
+      await Promise.race([exited, delay(stopMs, undefined, { ref: false })]);
+      throw seen.ended === undefined ? error : died(seen);
+    });
     const serialPath = await ptyOf(qmp);
     const cable = fs.openSync(serialPath, cableFlags);
     exited.then(() => fs.closeSync(cable));
