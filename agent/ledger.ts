@@ -43,7 +43,7 @@ export class Ledger {
   private readonly counts = new Map<string, BootCount>();
   private readonly own: BootCount;
   private segment = 0;
-  /** Of the segment in use: every record of it carries it, so that no stale one is taken for new. */
+  /** Of the segment in use; every record carries it, so that no stale one is taken for new. */
   private generation = 0;
   private generationMax = 0;
   private written = 0;
