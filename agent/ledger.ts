@@ -9,7 +9,7 @@ import type { Disk } from "./io/disk.ts";
 import { decodeMap, encodeMap } from "./wire/cbor.ts";
 import { type Report, report as reportShape } from "./wire/commands.ts";
 import { seal, sealBytes, unseal } from "./wire/seal.ts";
-import { check, map, oneOf, text, uint } from "./wire/shape.ts";
+import { check, map, oneOf, text, textMax, uint } from "./wire/shape.ts";
 
 /** Bound on reports kept for a host that is away; the least worthy are dropped, and counted. */
 export const pendingMax = 512;
@@ -43,7 +43,9 @@ export class Ledger {
   private readonly counts = new Map<string, BootCount>();
   private readonly own: BootCount;
   private segment = 0;
+  /** Of the segment in use; every record carries it, so that no stale one is taken for new. */
   private generation = 0;
+  private generationMax = 0;
   private written = 0;
   private buffered: Uint8Array[] = [];
   private newDrops = 0;
@@ -54,7 +56,7 @@ export class Ledger {
     const found = this.load();
     this.salvaged = found === "damaged";
     this.own = this.count(boot);
-    if (found === "intact") this.buffered.push(record(countEntry(this.own)));
+    if (found === "intact") this.buffered.push(this.record(countEntry(this.own)));
     else this.rewrite();
   }
 
@@ -63,19 +65,30 @@ export class Ledger {
     this.own.lastSeq += 1;
     const seq = this.own.lastSeq;
     const at_ms = Math.max(Math.round(atMs), 0);
-    const report: Report = { boot: this.own.boot, seq, at_ms, kind, class: worth, data };
+    const report: Report = {
+      boot: this.own.boot,
+      seq,
+      at_ms,
+      kind,
+      class: worth,
+      data: fitting(data),
+    };
     this.pending.push(report);
-    this.buffered.push(record({ t: "report", report }));
+    this.buffered.push(this.record({ t: "report", report }));
     if (this.pending.length > pendingMax) this.dropOne();
     return report;
   }
 
-  /** Puts everything buffered on stable storage, in one write. */
+  /**
+   * Puts everything buffered on stable storage, in one write. What an earlier write did not get
+   * there comes along: then all is written anew.
+   */
   flush(): void {
     if (this.buffered.length === 0) return;
     const bytes = concat(this.buffered);
     this.buffered = [];
-    if (this.written + bytes.length > segmentBytesMax) return this.rewrite();
+    const isFull = this.written + bytes.length > segmentBytesMax;
+    if (isFull || this.degraded !== null) return this.rewrite();
     this.guard(() => {
       this.disk.append(this.file(this.segment), bytes);
       this.disk.sync(this.file(this.segment));
@@ -89,7 +102,7 @@ export class Ledger {
     if (count === undefined || seq <= count.acknowledged) return this.pending.length;
     count.acknowledged = Math.min(seq, count.lastSeq);
     this.forget(boot, count.acknowledged);
-    this.buffered.push(record({ t: "ack", boot, seq: count.acknowledged }));
+    this.buffered.push(this.record({ t: "ack", boot, seq: count.acknowledged }));
     return this.pending.length;
   }
 
@@ -154,7 +167,7 @@ export class Ledger {
       if (dropped === undefined) return;
       this.count(dropped.boot).dropped += 1;
       this.newDrops += 1;
-      this.buffered.push(record({ t: "drop", boot: dropped.boot, seq: dropped.seq }));
+      this.buffered.push(this.record({ t: "drop", boot: dropped.boot, seq: dropped.seq }));
       return;
     }
   }
@@ -166,19 +179,29 @@ export class Ledger {
   /** Starts the other segment with all that is still worth knowing, then removes this one. */
   private rewrite(): void {
     this.buffered = [];
-    this.generation += 1;
-    const next = 1 - this.segment;
-    const counts = [...this.counts.values()].map((count) => record(countEntry(count)));
-    const reports = this.pending.map((report) => record({ t: "report", report }));
-    const begin = record({ t: "begin" }, this.generation);
-    const bytes = concat([begin, ...counts, ...reports, record({ t: "end" })]);
+    this.generationMax += 1;
+    this.generation = this.generationMax;
+    const old = this.segment;
+    const next = 1 - old;
+    const bytes = concat(
+      [
+        { t: "begin" },
+        ...[...this.counts.values()].map(countEntry),
+        ...this.pending.map((report) => ({ t: "report", report })),
+        { t: "end" },
+      ].map((entry) => this.record(entry)),
+    );
     this.guard(() => {
       this.disk.write(this.file(next), bytes);
       this.disk.sync(this.file(next));
-      this.disk.remove(this.file(this.segment));
       this.segment = next;
       this.written = bytes.length;
+      this.disk.remove(this.file(old));
     });
+  }
+
+  private record(entry: Record<string, unknown>): Uint8Array {
+    return seal(magic, encodeMap(entry), this.generation);
   }
 
   private guard(act: () => void): void {
@@ -191,25 +214,24 @@ export class Ledger {
     }
   }
 
-  /** Reads the newer complete segment. */
+  /** Reads the newer complete segment or, when damage left none, the one that says most. */
   private load(): "none" | "intact" | "damaged" {
     const segments = [0, 1].map((at) => {
-      let bytes: Uint8Array | undefined;
+      let bytes: Uint8Array = new Uint8Array(0);
       this.guard(() => {
-        bytes = this.disk.read(this.file(at));
+        bytes = this.disk.read(this.file(at)) ?? bytes;
       });
-      const length = bytes?.length ?? 0;
-      return { at, length, ...readRecords(bytes ?? new Uint8Array(0)) };
+      const found = readRecords(bytes);
+      return { at, length: bytes.length, isComplete: found.entries.some(isEnd), ...found };
     });
-    const complete = segments.filter((segment) => segment.entries.some(isEnd));
-    complete.sort((left, right) => right.generation - left.generation);
-    const [best] = complete;
-    const present = segments.some((segment) => segment.length > 0);
-    if (best === undefined) return present ? "damaged" : "none";
+    segments.sort(byWorth);
+    const [best] = segments;
+    if (best === undefined || segments.every(({ length }) => length === 0)) return "none";
     this.segment = best.at;
     this.written = best.length;
-    this.generation = Math.max(...segments.map((segment) => segment.generation));
-    let intact = !segments.some((segment) => segment.damaged);
+    this.generation = best.generation;
+    this.generationMax = Math.max(...segments.map((segment) => segment.generation));
+    let intact = best.isComplete && !segments.some((segment) => segment.damaged);
     for (const entry of best.entries) intact = this.replay(entry) && intact;
     return intact ? "intact" : "damaged";
   }
@@ -259,8 +281,16 @@ function isEnd(entry: Record<string, unknown>): boolean {
   return entry.t === "end";
 }
 
-function record(entry: Record<string, unknown>, sequence = 0): Uint8Array {
-  return seal(magic, encodeMap(entry), sequence);
+/** Data as the contract has it: what does not fit is cut or spelt, as no reader would take it. */
+function fitting(data: Report["data"]): Report["data"] {
+  const entries = Object.entries(data).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries.map(([key, value]) => [key, fittingValue(value)]));
+}
+
+function fittingValue(value: string | number | boolean): string | number | boolean {
+  if (typeof value === "number" && !Number.isFinite(value)) return String(value);
+  if (typeof value !== "string" || value.length <= textMax) return value;
+  return `${value.slice(0, textMax - 1)}…`;
 }
 
 function concat(parts: readonly Uint8Array[]): Uint8Array {
@@ -273,29 +303,64 @@ function concat(parts: readonly Uint8Array[]): Uint8Array {
   return whole;
 }
 
-/** Splits a segment into its records, up to the first that is damaged (a torn tail). */
-function readRecords(bytes: Uint8Array): {
+/** What a segment on disk says. */
+interface Segment {
   generation: number;
   entries: Record<string, unknown>[];
+  /** Something in it was no record, or one of another generation. */
   damaged: boolean;
-} {
-  const entries: Record<string, unknown>[] = [];
-  let generation = 0;
+}
+
+function byWorth(
+  left: Segment & { isComplete: boolean },
+  right: Segment & { isComplete: boolean },
+): number {
+  if (left.isComplete !== right.isComplete) return left.isComplete ? -1 : 1;
+  if (left.isComplete) return right.generation - left.generation;
+  return right.entries.length - left.entries.length;
+}
+
+/** Splits a segment into its records; what is damaged is skipped up to the next good one. */
+function readRecords(bytes: Uint8Array): Segment {
+  const segment: Segment = { generation: -1, entries: [], damaged: false };
   let at = 0;
   while (at < bytes.length) {
-    const view = new DataView(bytes.buffer, bytes.byteOffset + at, bytes.length - at);
-    if (view.byteLength < sealBytes) return { generation, entries, damaged: true };
-    const length = view.getUint32(12) + sealBytes;
-    const opened = unseal(magic, bytes.subarray(at, at + length));
-    if (opened === null || !("data" in opened)) return { generation, entries, damaged: true };
-    if (at === 0) generation = opened.sequence;
-    try {
-      entries.push(decodeMap(opened.data));
-    } catch (error) {
-      if (!(error instanceof Failure)) throw error;
-      return { generation, entries, damaged: true };
+    const found = readRecord(bytes, at);
+    if (found === null) {
+      segment.damaged = true;
+      at = nextMagic(bytes, at + 1);
+      continue;
     }
-    at += length;
+    at += found.length;
+    if (segment.generation < 0) segment.generation = found.generation;
+    if (found.generation !== segment.generation) segment.damaged = true;
+    else segment.entries.push(found.entry);
   }
-  return { generation, entries, damaged: false };
+  return { ...segment, generation: Math.max(segment.generation, 0) };
+}
+
+function readRecord(
+  bytes: Uint8Array,
+  at: number,
+): { length: number; generation: number; entry: Record<string, unknown> } | null {
+  if (bytes.length - at < sealBytes) return null;
+  const view = new DataView(bytes.buffer, bytes.byteOffset + at, bytes.length - at);
+  const length = view.getUint32(12) + sealBytes;
+  const opened = unseal(magic, bytes.subarray(at, at + length));
+  if (opened === null || !("data" in opened)) return null;
+  try {
+    return { length, generation: opened.sequence, entry: decodeMap(opened.data) };
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    return null;
+  }
+}
+
+/** Where the next record may begin, or the end. */
+function nextMagic(bytes: Uint8Array, from: number): number {
+  const first = magic.charCodeAt(0);
+  for (let at = bytes.indexOf(first, from); at >= 0; at = bytes.indexOf(first, at + 1)) {
+    if ([...magic].every((letter, index) => bytes[at + index] === letter.charCodeAt(0))) return at;
+  }
+  return bytes.length;
 }

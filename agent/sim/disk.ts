@@ -79,7 +79,8 @@ export class SimDisk implements Disk {
 
   /** Names of the files, sorted; for tests that damage each in turn. */
   names(): string[] {
-    return [...this.files.keys()].sort();
+    const names = [...this.files].flatMap(([name, { seen }]) => (seen === undefined ? [] : [name]));
+    return names.sort();
   }
 
   private change(name: string, seen: Uint8Array | undefined, keptBytes: number): void {
