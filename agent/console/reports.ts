@@ -91,9 +91,12 @@ export function dataText(data: Report["data"]): string {
 
 /** One report as one line, columns aligned as well as lines that stand alone can be. */
 export function reportLine(report: Report, paint: Paint): string {
-  const [id = "", at = "", , kind = "", data = ""] = cells(harmless(report), paint);
-  const worth = report.class === "safety" ? paint.warn("safety") : "state ";
-  return `${id.padEnd(22)}  ${at.padStart(13)}  ${worth}  ${kind.padEnd(20)}  ${data}`.trimEnd();
+  const { boot, seq, at_ms, kind, data, class: worth } = harmless(report);
+  const id = `${boot}:${seq}`.padEnd(22);
+  const padded = kind.padEnd(20);
+  const name = worth === "safety" ? paint.bold(padded) : padded;
+  const label = worth === "safety" ? paint.warn("safety") : "state ";
+  return `${id}  ${`+${span(at_ms)}`.padStart(13)}  ${label}  ${name}  ${dataText(data)}`.trimEnd();
 }
 
 export interface FollowArguments extends ReportsOptions {

@@ -19,6 +19,9 @@ type Environment = Readonly<Record<string, string | undefined>>;
 /** NO_COLOR counts when set and not empty, whatever its value (no-color.org). */
 export function terminal(out: Stream, err: Stream, env: Environment): Terminal {
   const isTty = out.isTTY === true;
+  // Each write has its own answer; the event would end the process besides.
+  out.on("error", () => {});
+  err.on("error", () => {});
   const refused = (env.NO_COLOR ?? "") !== "" || env.TERM === "dumb";
   return {
     isTty,

@@ -284,6 +284,30 @@ test("X-03 a line that comes back is taken up again, and nothing comes twice", a
   assert.is(notes.length, 2);
 });
 
+test("B13-03 a lost push is noticed at the next renewal, and read", async () => {
+  const [first, second, third] = reports as [Report, Report, Report];
+  let kept = [first, second];
+  const card = new ScriptedCard({
+    "report.subscribe": ({ for_ms }) => {
+      const seq = kept.length === 3 ? third.seq : second.seq;
+      return { boot: second.boot, last_seq: seq, pending: kept.length, for_ms: Number(for_ms) };
+    },
+    "report.read": ({ boot, since }) => {
+      const at = kept.findIndex((one) => one.boot === boot && one.seq === since);
+      return { reports: kept.slice(at + 1), more: false };
+    },
+    "report.acknowledge": () => ({ pending: 0 }),
+    "report.unsubscribe": () => ({}),
+  });
+  const { follower, heard } = followerOn(card, 6000, null);
+  card.clock.at(1000, () => {
+    kept = [first, second, third];
+  });
+  card.clock.at(5500, () => assert.equal(heard, reports));
+  await card.until(follower.run());
+  assert.equal(heard, reports);
+});
+
 test("a line that cannot come back ends it", async () => {
   const card = subscribable();
   const { follower } = followerOn(card, Infinity, null);

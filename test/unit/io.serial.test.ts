@@ -120,6 +120,20 @@ wired("a program that reads the port without a lock is found", () =>
   }),
 );
 
+wired("who made a pty, such as a simulated card, is no rival for it", async () => {
+  const maker = startChild("serialholder", ["make"]);
+  let path = "";
+  maker.stdout?.on("data", (text) => {
+    path += text;
+  });
+  await said(maker, "\n");
+  const port = await openPort(path.trim(), baud);
+  assert.equal(sharers(path.trim()), []);
+  port.close();
+  maker.kill("SIGKILL");
+  await ended(maker);
+});
+
 const asNobody = isRoot
   ? wired
   : (name: string) => skip(name, "needs root, to become somebody without rights");
