@@ -26,7 +26,7 @@ const toleranceMs = Math.max(1000, promiseMs * 0.05);
 const healthyMs = 120_000;
 const askEveryMs = 5_000;
 /** A boot takes 10 s on an idle machine, and several times that on a busy one. */
-const bootMs = 120_000;
+const bootMs = 180_000;
 
 const agent = [
   `node kenneld.cjs --port ${places.port} --state ${places.state}`,
