@@ -276,7 +276,7 @@ export class SecureWorld {
     if (session !== null) session.inside -= 1;
     const next = this.queue.shift();
     if (next !== undefined) this.run(next);
-    job.done(session?.instance.dead === true ? this.withText(dead) : outcome);
+    job.done(this.withText(session?.instance.dead === true ? dead : outcome));
     if (session?.inside === 0) for (const close of session.closing.splice(0)) close();
   }
 

@@ -123,6 +123,6 @@ export interface TeeFaults {
   readonly crashesAt?: TeeOperation["kind"] | undefined;
   /** A panic of the TEE OS stops every CPU of the card. */
   readonly haltsCores?: boolean;
-  /** What the secure world prints when it panics. */
+  /** What the secure world printed last: it comes with every outcome. */
   readonly panicText?: string;
 }

@@ -134,6 +134,7 @@ function checkCard(rig: TeeRig): void {
   if (rig.state !== "ready") return;
   const open = rig.head.status().sessions.filter((session) => session.open);
   assert.is(tee.listedSessions, open.length, "no session is left over");
+  assert.equal(toldAvailable(rig).sort(), open.map(({ service }) => service).sort());
   // It does not only say so: whatever is open answers. A death that nobody has met so far is met
   // by the first call, which is then replayed.
   for (const { service } of open) {
@@ -145,6 +146,16 @@ function checkCard(rig: TeeRig): void {
     assert.ok(given.includes(verdict), `${service} in ${rig.state}: ${verdict}`);
   }
   assert.ok(rig.notices.length > 0);
+}
+
+/** Services whose subscribers believe that they can be had. */
+function toldAvailable(rig: TeeRig): string[] {
+  const told = new Set<string>();
+  for (const { event } of rig.events) {
+    if (event.kind === "tee:available") told.add(event.service);
+    if (event.kind === "tee:unavailable") told.delete(event.service);
+  }
+  return [...told];
 }
 
 function live(random: Random, seed: number): TeeRig {

@@ -126,7 +126,13 @@ stories("A3-12 neither payloads nor panic texts reach a record, a report or the 
   const rig = new TeeRig({ faults: { poison, panicText: `PANIC key=${secret}` } }).ready();
   const echoed = rig.call("keystore", count, "once", bytes);
   rig.advance(10);
-  assert.equal(echoed.answers[0]?.answer.outcome?.output, bytes, "the caller has its output");
+  const [echo] = echoed.answers;
+  assert.equal(echo?.answer.outcome?.output, bytes, "the caller has its output");
+  assert.not.ok("detail" in (echo?.answer.outcome ?? {}), "and nothing that was printed");
+  const refused = rig.call("keystore", malformed, "once", bytes);
+  rig.advance(0.5);
+  assert.is(refused.answers.length, 0, "its session is being asked");
+  assert.not.ok(JSON.stringify(rig.head.state).includes(secret));
   const dying = rig.call("keystore", 77, "idempotent", bytes);
   const waiting = rig.call("keystore", slow, "keyed", bytes);
   rig.advance(1_000);

@@ -79,6 +79,40 @@ stories("A3-02 sessions come back, and each call in flight has the verdict of it
   assert.is(restored?.kind === "tee:restored" ? restored.unknown : -1, 1);
 });
 
+stories("A3-02 a call is sent again at most twice, whatever happens to it", () => {
+  const poison = [{ service: "keystore", command: 77, kills: "service" as const }];
+  const rig = new TeeRig({ faults: { poison }, config: { poisonCount: 100 } }).ready();
+  const made = rig.call("keystore", 77, "idempotent");
+  rig.advance(30_000);
+  assert.is(verdictOf(made), "unavailable");
+  assert.is(made.answers[0]?.answer.outcome, null, "no answer is made of a crash");
+  assert.is(rig.head.status().crashes, 3);
+  assert.is(rig.state, "ready");
+});
+
+stories("A3-01 who was told unavailable is told available, also after a second crash", () => {
+  const rig = new TeeRig().ready();
+  let armed = true;
+  rig.onEvent = (event) => {
+    if (!armed || event.kind !== "tee:step" || event.step !== "resume") return;
+    armed = false;
+    rig.tee.inject("panic", "keystore");
+    rig.act((head) => head.crashed("keystore", { errno: null, ret: 0xffff3024, origin: 3 }));
+  };
+  const from = rig.events.length;
+  rig.tee.crash();
+  rig.advance(30_000);
+  assert.is(rig.state, "ready");
+  assert.is(rig.head.status().crashes, 2);
+  const said = rig.said(from).filter((line) => / (keystore|fingerprint)$/.test(line));
+  assert.equal(said, [
+    "unavailable keystore",
+    "unavailable fingerprint",
+    "available keystore",
+    "available fingerprint",
+  ]);
+});
+
 stories("A3-02 a keyed call that was not done before the crash is done once after it", () => {
   const rig = new TeeRig().ready();
   const keyed = rig.call("keystore", slow, "keyed");
