@@ -11,8 +11,6 @@ export interface Context {
   /** Times waits on the line: real, or the virtual one of a private simulated card. */
   readonly clock: Clock;
   readonly paint: Paint;
-  /** `--yes` was given. */
-  readonly confirmed: boolean;
   /** The card's greeting; its contract is known to be ours. */
   readonly hello: Hello;
 }
@@ -36,8 +34,8 @@ export interface Outcome {
  * Dangerous commands say what they do and want `--yes`. Failure `safety.unconfirmed` without it.
  * `effect` is a sentence without its full stop.
  */
-export function mustConfirm(confirmed: boolean, effect: string): void {
-  if (confirmed) return;
+export function mustConfirm(yes: true | undefined, effect: string): void {
+  if (yes) return;
   throw new Failure("safety.unconfirmed", `${effect}. Nothing was sent; add --yes to do it.`, {
     details: { effect },
   });

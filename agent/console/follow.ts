@@ -7,6 +7,7 @@ import type { Clock } from "../io/clock.ts";
 import type { Report } from "../wire/commands.ts";
 import { Inbox, type Position } from "./inbox.ts";
 import type { Session } from "./session.ts";
+import { harmlessText } from "./show.ts";
 
 export interface FollowOptions {
   readonly since: Position | null;
@@ -114,9 +115,9 @@ export class Follower {
     const answer = await link.request("report.subscribe", { for_ms: subscribedMs }, withinMs);
     const { acknowledging, keeping } = renewEveryMs;
     this.renewAtMs = this.nowMs + (this.options.keep ? keeping : acknowledging);
-    if (this.silent) this.options.note(`the card answers again, boot ${answer.boot}`);
+    if (this.silent) this.options.note(`the card answers again, boot ${harmlessText(answer.boot)}`);
     else if (this.boot !== null && this.boot !== answer.boot) {
-      this.options.note(`the card has restarted: boot ${answer.boot}, was ${this.boot}`);
+      this.options.note(`the card has restarted: boot ${harmlessText(answer.boot)}`);
     }
     this.silent = false;
     this.boot = answer.boot;
@@ -131,9 +132,10 @@ export class Follower {
       const { position } = this.inbox;
       const body = position === null ? {} : { boot: position.boot, since: position.seq };
       const { reports, more } = await link.request("report.read", body, answerMs);
-      for (const report of reports) if (this.inbox.take(report)) this.arrived.push(report);
+      const fresh = reports.filter((report) => this.inbox.take(report));
+      this.arrived.push(...fresh);
       await this.deliver();
-      if (!more || reports.length === 0 || this.nowMs >= endMs) return;
+      if (!more || fresh.length === 0 || this.nowMs >= endMs) return;
     }
   }
 

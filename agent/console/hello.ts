@@ -1,6 +1,6 @@
 /** `kennel hello`, `echo` and `reset`: is anybody there, does the line carry, start over. */
 import { Failure } from "../errors.ts";
-import { type Context, type Hello, mustConfirm, type Outcome } from "./context.ts";
+import type { Context, Hello, Outcome } from "./context.ts";
 import type { Link } from "./link.ts";
 import { fields, harmless, harmlessText, type Paint, span } from "./show.ts";
 
@@ -30,8 +30,9 @@ export async function echo(link: Link, text: string): Promise<Outcome> {
   return { data: { echo: answer.r }, text: harmlessText(answer.r) };
 }
 
-export async function reset(link: Link, confirmed: boolean): Promise<Outcome> {
-  mustConfirm(confirmed, "reset restarts the card: everything running on it ends");
+export const resetEffect = "reset restarts the card: everything running on it ends";
+
+export async function reset(link: Link): Promise<Outcome> {
   await link.request("os.reset", {});
   return { data: { reset: true }, text: "the card took the reset and restarts" };
 }

@@ -3,7 +3,7 @@
  * asked again within their deadline; a write is sent once, since its first copy may have been
  * obeyed. Every answer is checked against the contract before anybody sees it.
  */
-import { Failure, type RcName, rcs } from "../errors.ts";
+import { Failure } from "../errors.ts";
 import type { Clock } from "../io/clock.ts";
 import type { Port } from "../io/port.ts";
 import {
@@ -17,8 +17,8 @@ import {
 import { Deframer, enframe } from "../wire/frame.ts";
 import { check } from "../wire/shape.ts";
 import { encodeMessage, type Op, parsePacket, type Request } from "../wire/smp.ts";
+import { type Body, checked } from "./answer.ts";
 import { type Evidence, noEvidence, seeBad, seePrompt, seeText, unanswered } from "./evidence.ts";
-import { harmlessText } from "./show.ts";
 
 /** As the header has it: 1 is SMP version 2. */
 const smpVersion = 1;
@@ -35,8 +35,6 @@ export interface LinkOptions {
   /** What the port can add to a timeout, such as who else reads it. */
   readonly note?: () => string;
 }
-
-type Body = Readonly<Record<string, unknown>>;
 
 interface Call {
   readonly name: CommandName;
@@ -227,40 +225,4 @@ export class Link {
     }
     this.tellLost(lost);
   }
-}
-
-/** An answer in the contract's shape, or the Failure that it amounts to. */
-function checked(name: CommandName, answer: Body): unknown {
-  const { rc, err, ...rest } = answer;
-  if (typeof err === "object" && err !== null) throw refusal(name, err, answer.rsn);
-  if (rc !== undefined && rc !== 0) throw refusal(name, { rc }, answer.rsn);
-  // Some servers add `rc: 0` to every success.
-  return check(commands[name].response, rc === 0 ? rest : answer, `the answer to ${name}`);
-}
-
-function refusal(name: CommandName, error: object, rsn: unknown): Failure {
-  const { rc, group } = error as { rc?: unknown; group?: unknown };
-  const names = Object.entries(rcs) as [RcName, number][];
-  const rcName = names.find(([, value]) => value === rc)?.[0] ?? "unknown";
-  const reason = typeof rsn === "string" && rsn !== "" ? harmlessText(rsn) : meaning(rcName);
-  return new Failure("link.refused", `the card refused ${name}: ${reason} (rc ${rc}).`, {
-    details: { request: name, rc, rc_name: rcName, ...(group === undefined ? {} : { group }) },
-  });
-}
-
-/** For cards that give no reason. */
-function meaning(rc: RcName): string {
-  const words: Partial<Record<RcName, string>> = {
-    no_memory: "it is out of memory",
-    invalid: "a value is out of its range",
-    no_entry: "there is no such thing on it",
-    bad_state: "not possible in its present state",
-    too_large: "the request or the answer is too large",
-    unsupported: "it does not know this command",
-    busy: "it is busy",
-    denied: "it is not allowed",
-    too_old: "it speaks an older protocol",
-    too_new: "it speaks a newer protocol",
-  };
-  return words[rc] ?? rc.replaceAll("_", " ");
 }

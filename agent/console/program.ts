@@ -5,6 +5,7 @@
 import { CommanderError } from "commander";
 import { exitCodes, Failure } from "../errors.ts";
 import { Run, type Setting } from "./run.ts";
+import { withoutControls } from "./show.ts";
 import { plant } from "./tree.ts";
 
 /** `argv` without the interpreter and the script. Never throws; returns the exit status. */
@@ -44,7 +45,8 @@ async function report(run: Run, error: unknown, heard: string): Promise<number> 
   } else {
     const isBare = error instanceof CommanderError && error.code === "commander.help";
     const help = isBare ? `\n${heard.trimEnd()}\n` : "";
-    run.setting.terminal.err(`kennel: ${message}\n${help}`);
+    // A message may quote what came over the line.
+    run.setting.terminal.err(`kennel: ${withoutControls(message)}\n${help}`);
   }
   return exit;
 }

@@ -36,8 +36,9 @@ export async function reports({ link, paint }: Context, options: ReportsOptions)
     const { position } = inbox;
     const body = position === null ? {} : { boot: position.boot, since: position.seq };
     const answer = await link.request("report.read", body);
-    for (const report of answer.reports) if (inbox.take(report)) found.push(report);
-    if (!answer.more || answer.reports.length === 0) break;
+    const fresh = answer.reports.filter((report) => inbox.take(report));
+    found.push(...fresh);
+    if (!answer.more || fresh.length === 0) break;
   }
   const acknowledge = async (): Promise<void> => {
     for (const [boot, seq] of newest(found)) {

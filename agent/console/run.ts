@@ -72,15 +72,14 @@ export class Run {
     return opener(this.target(options), options.timeout * 1000);
   }
 
-  /** Does `act` on a card that has greeted, and prints what came of it. `yes`: it may be risky. */
+  /** Does `act` on a card that has greeted, and prints what came of it. */
   async onCard(
     options: GlobalOptions,
     act: (context: Context) => Promise<Outcome> | Outcome,
-    yes = false,
   ): Promise<void> {
     const { paint } = this;
     await this.onLine(options, async ({ link, clock }) =>
-      act({ link, clock, paint, confirmed: yes, hello: await greet(link) }),
+      act({ link, clock, paint, hello: await greet(link) }),
     );
   }
 

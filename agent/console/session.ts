@@ -28,7 +28,7 @@ export async function open(target: Target, timeoutMs: number): Promise<Session> 
   const { path, baud } = target;
   const port = await openPort(path, baud);
   const clock = new RealClock();
-  const note = (): string => sharersNote(path);
+  const note = rarely(() => sharersNote(path));
   const link = new Link(port, clock, { timeoutMs, firstSequence: randomInt(256), note });
   return { link, clock, close: () => link.close() };
 }
@@ -65,6 +65,18 @@ function notKennel(error: unknown): unknown {
     "something answers SMP on this line, but it is no Kennel agent (it has no group 64).",
     { cause: error, details: error.details },
   );
+}
+
+/** Looking through all processes takes tens of milliseconds: at most once in this time. */
+const lookEveryMs = 10_000;
+
+function rarely(look: () => string): () => string {
+  const clock = new RealClock();
+  let seen = { text: "", untilMs: -Infinity };
+  return () => {
+    if (clock.now() >= seen.untilMs) seen = { text: look(), untilMs: clock.now() + lookEveryMs };
+    return seen.text;
+  };
 }
 
 /** Two readers on one line split the bytes between them; the lock keeps out only who asks. */

@@ -112,10 +112,15 @@ function scrub(value: unknown): unknown {
   );
 }
 
+/** As `harmless`, and cut where it is too long to be shown. */
 export function harmlessText(text: string): string {
-  const cut = text.length > textMax ? `${text.slice(0, textMax)}…` : text;
+  return withoutControls(text.length > textMax ? `${text.slice(0, textMax)}…` : text);
+}
+
+/** Control characters become readable: ESC is \\u{1b}. */
+export function withoutControls(text: string): string {
   let safe = "";
-  for (const character of cut) {
+  for (const character of text) {
     const code = character.codePointAt(0) ?? 0;
     const isControl = code < 0x20 || (code >= 0x7f && code < 0xa0);
     // Marks that turn the direction of writing can disguise what a line says.

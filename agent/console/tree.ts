@@ -1,14 +1,24 @@
 /** The commands and options of `kennel`, and what each of them starts. */
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import { history, timeline } from "./boot.ts";
+import { mustConfirm } from "./context.ts";
 import { listExits, showExits } from "./exits.ts";
-import { echo, hello, reset } from "./hello.ts";
+import { echo, hello, reset, resetEffect } from "./hello.ts";
+import { milliseconds, positive, seconds, whole } from "./numbers.ts";
 import { followReports, parseSince, reports } from "./reports.ts";
 import { injectFault, rigFaults } from "./rig.ts";
 import type { GlobalOptions, Run } from "./run.ts";
 import { status } from "./status.ts";
 import { teeCrash, teeStatus } from "./tee.ts";
-import { wdtArm, wdtDisarm, wdtHold, wdtProbe, wdtStatus } from "./wdt.ts";
+import {
+  disarmEffect,
+  holdEffect,
+  wdtArm,
+  wdtDisarm,
+  wdtHold,
+  wdtProbe,
+  wdtStatus,
+} from "./wdt.ts";
 
 /** Speed of a serial console unless a card says otherwise. */
 const baudDefault = 115_200;
@@ -66,7 +76,10 @@ function plantCard(program: Command, run: Run, globals: Globals): void {
     .command("reset")
     .description("restart the card")
     .option("--yes", "really")
-    .action(({ yes }: Confirmed) => run.onLine(globals(), ({ link }) => reset(link, yes === true)));
+    .action(({ yes }: Confirmed) => {
+      mustConfirm(yes, resetEffect);
+      return run.onLine(globals(), ({ link }) => reset(link));
+    });
 }
 
 function plantBoot(program: Command, run: Run, globals: Globals): void {
@@ -103,18 +116,21 @@ function plantWatchdog(program: Command, run: Run, globals: Globals): void {
     .description("stop the countdown, where the card allows it")
     .option("--by <name>", "who asks, for the card's records", byDefault)
     .option("--yes", "really")
-    .action(({ by, yes }: { by: string } & Confirmed) =>
-      run.onCard(globals(), (card) => wdtDisarm(card, by), yes),
-    );
+    .action(({ by, yes }: { by: string } & Confirmed) => {
+      mustConfirm(yes, disarmEffect);
+      return run.onCard(globals(), (card) => wdtDisarm(card, by));
+    });
   wdt
     .command("hold")
     .description("keep the card alive on purpose, for maintenance")
     .requiredOption("--for <seconds>", "how long, at most", seconds)
     .option("--by <name>", "who asks, for the card's records", byDefault)
     .option("--yes", "really")
-    .action((options: { for: number; by: string } & Confirmed) =>
-      run.onCard(globals(), (card) => wdtHold(card, options.for * 1000, options.by), options.yes),
-    );
+    .action(({ by, yes, ...options }: { for: number; by: string } & Confirmed) => {
+      const forMs = Math.round(options.for * 1000);
+      mustConfirm(yes, holdEffect(forMs));
+      return run.onCard(globals(), (card) => wdtHold(card, forMs, by));
+    });
 }
 
 function plantTee(program: Command, run: Run, globals: Globals): void {
@@ -253,31 +269,4 @@ interface Confirmed {
 function pathOf(command: Command): string {
   const { parent } = command;
   return parent === null ? "" : `${pathOf(parent)} ${command.name()}`.trim();
-}
-
-function milliseconds(given: number | undefined): number | undefined {
-  return given === undefined ? undefined : Math.round(given * 1000);
-}
-
-/** Longest span taken, in seconds: a year; timers count no further than 25 days at once. */
-const secondsMax = 31_536_000;
-
-function seconds(text: string): number {
-  const value = positive(text);
-  if (value > secondsMax) throw new InvalidArgumentError(`At most ${secondsMax} seconds.`);
-  return value;
-}
-
-function positive(text: string): number {
-  const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : 0;
-  if (!(value > 0)) throw new InvalidArgumentError("Give a number above 0.");
-  return value;
-}
-
-function whole(text: string): number {
-  const value = Number(text);
-  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value)) {
-    throw new InvalidArgumentError("Give a whole number.");
-  }
-  return value;
 }

@@ -1,6 +1,6 @@
 /** `kennel wdt status|probe|arm|disarm|hold`: the watchdog itself. */
 import type { Probe, ResponseOf, WatchdogState } from "../wire/commands.ts";
-import { type Context, mustConfirm, type Outcome } from "./context.ts";
+import type { Context, Outcome } from "./context.ts";
 import { count, fields, harmless, type Paint, span, table } from "./show.ts";
 import { countdown, protection } from "./status.ts";
 
@@ -21,14 +21,17 @@ export async function wdtArm(context: Context, promiseMs: number | undefined): P
   return changed(context, await context.link.request("wdt.arm", body));
 }
 
+export const disarmEffect = "disarm stops the countdown: from then on no hang is caught";
+
 export async function wdtDisarm(context: Context, by: string): Promise<Outcome> {
-  mustConfirm(context.confirmed, "disarm stops the countdown: from then on no hang is caught");
   return changed(context, await context.link.request("wdt.disarm", { by }));
 }
 
+export function holdEffect(forMs: number): string {
+  return `a hold keeps the card alive whatever happens on it, for up to ${span(forMs)}`;
+}
+
 export async function wdtHold(context: Context, forMs: number, by: string): Promise<Outcome> {
-  const effect = `a hold keeps the card alive whatever happens on it, for up to ${span(forMs)}`;
-  mustConfirm(context.confirmed, effect);
   return changed(context, await context.link.request("wdt.hold", { for_ms: forMs, by }));
 }
 

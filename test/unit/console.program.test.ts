@@ -135,13 +135,13 @@ test("dangerous commands send nothing without --yes, say what they do, and exit 
     const card = nic7();
     const plain = await run(card, line);
     assert.is(plain.exit, exitCodes.unsafe, line);
+    assert.equal(plain.targets, [], "the port was not even opened");
     assert.match(plain.stderr, /Nothing was sent; add --yes to do it\./);
     const asked = await run(card, `${line} --json`);
     const { error } = objectOf(asked) as { error: { code: string; details: { effect: string } } };
     assert.is(error.code, "safety.unconfirmed");
     assert.ok(error.details.effect.length > 20);
-    const writes = card.asked.filter(({ header }) => header.op === "write");
-    assert.equal(writes, [], line);
+    assert.equal(card.names, [], line);
   }
 });
 
