@@ -9,6 +9,7 @@ import type { Core, Effect, Recovering, State, StepName } from "./teestate.ts";
 import {
   advance,
   after,
+  closeKey,
   continueRee,
   enter,
   isBefore,
@@ -49,10 +50,12 @@ function isAwaited(state: Recovering, event: EventOf<"done" | "failed">): boolea
 }
 
 /** A closing returned, however it went: neither the kernel nor the TEE knows the session. */
-function closed(state: Recovering, name: string, event: EventOf<"done" | "failed">): Next {
-  const service = state.core.services.find((one) => one.name === name);
-  if (service?.closing !== true) return stay<State>(state);
-  const next = { ...state, core: withSession(state.core, name, null) };
+function closed(state: Recovering, event: EventOf<"done" | "failed">): Next {
+  const service = state.core.services.find(
+    ({ name, session, closing }) => closing && closeKey(name, session) === event.key,
+  );
+  if (service === undefined) return stay<State>(state);
+  const next = { ...state, core: withSession(state.core, service.name, null) };
   if (!state.recovery.pending.includes(event.key)) return to<State, Effect>(next);
   return proceed(next, event.key, event.atMs);
 }
@@ -82,7 +85,7 @@ export function done(state: Recovering, event: EventOf<"done">): Next {
   const { recovery } = state;
   const { key, atMs, hardware = null, context, session = null } = event;
   const { verb, name } = subjectOf(key);
-  if (verb === "close") return closed(state, name, event);
+  if (verb === "close") return closed(state, event);
   if (!isAwaited(state, event)) return leftOver(state, event);
   if (verb === "open") return opened(state, event, name, session);
   switch (key) {
@@ -139,7 +142,7 @@ function refuseContext(
 export function failed(state: Recovering, event: EventOf<"failed">): Next {
   const { key, atMs, result, problem } = event;
   const { verb, name } = subjectOf(key);
-  if (verb === "close") return closed(state, name, event);
+  if (verb === "close") return closed(state, event);
   if (!isAwaited(state, event)) return stay(state);
   if (key === "load_context") return refuseContext(state, event, problem);
   if (key === "save_context") return refuseContext(state, event, `not saved: ${problem}`);

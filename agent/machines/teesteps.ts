@@ -3,6 +3,7 @@
  * is not needed at this rung is passed without a word; one that the platform cannot do says so.
  */
 import type { AgentEvent } from "../events.ts";
+import type { SessionRef } from "../io/tee.ts";
 import { type Step, to } from "./fsm.ts";
 import { type Call, end, pump, type Service, type Settled, settle } from "./teecalls.ts";
 import { recentAttempts, waitMs } from "./teeladder.ts";
@@ -210,6 +211,11 @@ function restoreHardware(core: Core, recovery: Recovery, atMs: number): Next {
   );
 }
 
+/** Names one closing of one session: a late one must not pass for another's. */
+export function closeKey(service: string, session: SessionRef | null): string {
+  return `close ${service} ${session?.context}/${session?.id}`;
+}
+
 /**
  * Every old session of the scope is closed before any new one is opened: an old id must never
  * reach somebody else's session. A closing waits for the call inside, if there is one, so that
@@ -226,12 +232,12 @@ function restoreRee(core: Core, recovery: Recovery, atMs: number): Next {
   for (const { name, session, closing } of old) {
     if (session === null || closing) continue;
     const operation = { kind: "close", session } as const;
-    effects.push({ kind: "perform", epoch, key: `close ${name}`, operation });
+    effects.push({ kind: "perform", epoch, key: closeKey(name, session), operation });
   }
   const services = core.services.map((service) => {
     return isOld(service) ? { ...service, closing: true } : service;
   });
-  const closings = old.map(({ name }) => `close ${name}`);
+  const closings = old.map(({ name, session }) => closeKey(name, session));
   const pending = [...(saved ? ["load_context"] : []), ...closings];
   const forMs = core.config.reattachMaxMs;
   const fresh = { ...recovery, attached: false, context: null };
