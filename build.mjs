@@ -13,11 +13,11 @@ import { execFile, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import { createRequire } from "node:module";
-import { availableParallelism } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
 import { gzipSync } from "node:zlib";
+import { buildAddon, crossCompilers, Stop } from "./native/build.mjs";
 
 const root = dirname(fileURLToPath(import.meta.url));
 const run = promisify(execFile);
@@ -26,23 +26,6 @@ const stage = at(".build", `dist-${process.pid}`);
 
 /** Node-API 8 is in every Node from 16 on. */
 const napiVersion = 8;
-const hostLibc = process.report?.getReport().header.glibcVersionRuntime ? "glibc" : "musl";
-const crossCompilers = { arm64: "aarch64-linux-gnu-g++", x64: "x86_64-linux-gnu-g++" };
-
-const compileFlags = [
-  ...["-O2", "-std=c++17", "-fPIC", "-pthread", "-fvisibility=hidden"],
-  ...["-ffunction-sections", "-fdata-sections", "-Wall", "-Wextra", "-Werror"],
-  ...[`-DNAPI_VERSION=${napiVersion}`, "-DNAPI_CPP_EXCEPTIONS"],
-];
-/**
- * nodelete: the refresh thread outlives the worker that loaded the addon. The page size is left
- * alone: small pages save 50 kB and break arm64 kernels with 64 kB pages.
- */
-const linkFlags = ["-shared", "-pthread", "-s", "-Wl,--gc-sections", "-Wl,-z,nodelete"];
-
-/** What went wrong, for people: printed without a stack. */
-class Stop extends Error {}
-
 function say(line) {
   process.stdout.write(`${line}\n`);
 }
@@ -167,16 +150,25 @@ function bundleOptions(version, nativeFolder) {
 async function bundlePrograms(esbuild, version) {
   const { metafile } = await esbuild.build({
     ...bundleOptions(version, "native"),
-    entryPoints: { kenneld: "agent/main.ts", kennel: "agent/console/main.ts" },
+    entryPoints: {
+      kenneld: "agent/launch.ts",
+      "kenneld.bundle": "agent/main.ts",
+      kennel: "agent/console/main.ts",
+    },
     outdir: stage,
+    // Code that runs from the cache has no loader for import(): it becomes require.
+    supported: { "dynamic-import": false },
     minify: true,
     // An uncaught exception shows its line: not 50 kB of it.
     lineLimit: 120,
     legalComments: "none",
-    banner: { js: "#!/usr/bin/env node" },
     metafile: true,
   });
-  for (const name of ["kenneld", "kennel"]) fs.chmodSync(join(stage, `${name}.cjs`), 0o755);
+  for (const name of ["kenneld", "kennel"]) {
+    const path = join(stage, `${name}.cjs`);
+    fs.writeFileSync(path, `#!/usr/bin/env node\n${fs.readFileSync(path, "utf8")}`);
+    fs.chmodSync(path, 0o755);
+  }
   const inside = Object.values(metafile.outputs).flatMap(({ inputs }) => Object.keys(inputs));
   const names = inside.map((path) => /^node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1]);
   return [...new Set(names.filter((name) => name !== undefined))].sort();
@@ -205,76 +197,24 @@ function testEntries() {
     .map((path) => `test/${path}`);
 }
 
-/** Folder with node_api.h, or undefined. */
-function nodeHeaders() {
-  const near = [join(dirname(process.execPath), "../include/node"), "/usr/include/node"];
-  const hit = near.find((folder) => fs.existsSync(join(folder, "node_api.h")));
-  if (hit) return hit;
-  const { stdout } = spawnSync("npm", ["config", "get", "nodedir"], { encoding: "utf8" });
-  const configured = join(`${stdout ?? ""}`.trim(), "include/node");
-  return fs.existsSync(join(configured, "node_api.h")) ? configured : undefined;
+/** Puts the addon for `arch` in place; says in one line why when it cannot be built. */
+async function addAddon(arch) {
+  const built = await buildAddon(root, arch, napiVersion);
+  if (built.path) return copyIn(built.path, `native/linux-${arch}-${built.libc}/kennel.node`);
+  if (arch !== process.arch) throw new Stop(`--arch ${arch} needs ${built.lack}: it is missing`);
+  say(
+    `native: ${built.lack} is missing, so the addon is not built: on this machine there is only ` +
+      "the simulated watchdog, and native tests are skipped",
+  );
 }
 
-function compilerFor(arch) {
-  const command = arch === process.arch ? process.env.CXX || "g++" : crossCompilers[arch];
-  const { status, stdout } = spawnSync(command ?? "", ["--version"], { encoding: "utf8" });
-  return { command, version: status === 0 ? stdout.split("\n")[0] : undefined };
-}
-
-/** Runs `jobs`, as many at a time as there are processors. */
-async function inParallel(jobs) {
-  const queue = [...jobs];
-  const worker = async () => {
-    for (let job = queue.shift(); job; job = queue.shift()) await job();
-  };
-  await Promise.all(Array.from({ length: availableParallelism() }, worker));
-}
-
-/** Makes `path` by running the compiler, unless it is there already: names are hashes of inputs. */
-async function cached(path, command, flags) {
-  if (fs.existsSync(path)) return;
-  fs.mkdirSync(dirname(path), { recursive: true });
-  const part = `${path}.${process.pid}.part`;
+/** The agent's code cache for the Node of this machine, made by a start of the agent. */
+async function makeCodeCache() {
   try {
-    await run(command, [...flags, "-o", part]);
+    await run(process.execPath, [join(stage, "kenneld.cjs"), "--make-code-cache"]);
   } catch (problem) {
-    throw new Stop(`${command} failed:\n${problem.stderr || problem.message}`);
+    throw new Stop(`the agent's code cache could not be made: ${problem.stderr}`);
   }
-  fs.renameSync(part, path);
-}
-
-/** Compiles native/*.cc for `arch`; says in one line why when it cannot. */
-async function buildAddon(arch) {
-  const files = filesBelow(at("native"));
-  const sources = files.filter((path) => path.endsWith(".cc"));
-  if (sources.length === 0) return say("native: no sources, nothing compiled");
-  const { command, version } = compilerFor(arch);
-  const include = nodeHeaders();
-  if (!version || !include) {
-    const lack = version ? "node_api.h of Node" : `the C++ compiler ${command}`;
-    if (arch !== process.arch) throw new Stop(`--arch ${arch} needs ${lack}, which is missing`);
-    return say(
-      `native: ${lack} is missing, so the addon is not built: on this machine there is only the ` +
-        "simulated watchdog, and native tests are skipped",
-    );
-  }
-  const packages = at("node_modules/node-addon-api");
-  const flags = [...compileFlags, "-isystem", include, "-isystem", packages];
-  const hashOf = (path) => sha256(fs.readFileSync(path));
-  const headers = [
-    ...files.filter((path) => path.endsWith(".h")).map((path) => at("native", path)),
-    ...[join(include, "node_version.h"), join(packages, "package.json")],
-  ];
-  const shared = sha256([version, ...flags, ...headers.map(hashOf)].join("\n"));
-  const names = sources.map((path) => sha256(`${shared} ${path} ${hashOf(at("native", path))}`));
-  const objects = names.map((name) => at(`.cache/native/${name}.o`));
-  const compile = (path, index) => () =>
-    cached(objects[index], command, [...flags, "-c", at("native", path)]);
-  await inParallel(sources.map(compile));
-  const linked = at(`.cache/native/${sha256([...names, ...linkFlags].join("\n"))}.node`);
-  await cached(linked, command, [...objects, ...linkFlags]);
-  const libc = arch === process.arch ? hostLibc : "glibc";
-  copyIn(linked, `native/linux-${arch}-${libc}/kennel.node`);
 }
 
 function copySerialport() {
@@ -346,7 +286,8 @@ async function buildDist(esbuild, about, arches) {
     const packages = await bundlePrograms(esbuild, about.version);
     writeNotices(packages);
     copySerialport();
-    for (const arch of arches) await buildAddon(arch);
+    for (const arch of arches) await addAddon(arch);
+    await makeCodeCache();
     writeManifest(about);
     printSizes(publish());
   } finally {
@@ -385,7 +326,7 @@ async function main() {
 process.stdout.on("error", () => {});
 main().catch((problem) => {
   // esbuild has printed its own errors by now.
-  if (problem instanceof Stop || problem.code?.startsWith("ERR_PARSE_ARGS")) {
+  if (problem instanceof Stop || `${problem.code}`.startsWith("ERR_PARSE_ARGS")) {
     process.stderr.write(`build: ${problem.message}\n`);
   } else if (!problem.errors) {
     process.stderr.write(`build: ${problem.stack}\n`);

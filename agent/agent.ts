@@ -60,6 +60,7 @@ export class Agent {
   readonly tee: TeeHead;
   readonly host: HostHead;
   readonly ledger: Ledger;
+  private readonly teeMemory: TeeMemory;
   private readonly queue: Input[] = [];
   private draining = false;
   private adoptedMs = Infinity;
@@ -86,6 +87,8 @@ export class Agent {
     );
     this.boot.open(this.watchdog.flagged === true);
     this.ledger = new Ledger(io.disk, this.boot.id);
+    const machine = io.platform.machineBootId();
+    this.teeMemory = new TeeMemory(io.disk, machine, config.tee, io.clock.now());
     this.tee = this.teeHead(io, config.tee);
     this.host = new HostHead({ clock: io.clock, ledger: this.ledger, emit }, answers(this));
   }
@@ -174,12 +177,12 @@ export class Agent {
 
   /** Why writes do not reach the disk; null while they do. */
   degraded(): string | null {
-    return this.boot.journal.degraded ?? this.ledger.degraded;
+    return this.boot.journal.degraded ?? this.ledger.degraded ?? this.teeMemory.degraded;
   }
 
   private teeHead(io: AgentIo, config: TeeConfig): TeeHead {
     const { clock, tee, notify } = io;
-    const memory = new TeeMemory(io.disk, io.platform.machineBootId(), config, clock.now());
+    const memory = this.teeMemory;
     return new TeeHead(
       {
         clock,

@@ -49,6 +49,8 @@ export class Ledger {
   private written = 0;
   private buffered: Uint8Array[] = [];
   private newDrops = 0;
+  /** No segment is to be believed: the first flush begins one. */
+  private isAnew = false;
 
   /** Opens the ledger of an agent whose boot id is `boot`; reports of earlier boots are kept. */
   constructor(disk: Disk, boot: string) {
@@ -57,7 +59,7 @@ export class Ledger {
     this.salvaged = found === "damaged";
     this.own = this.count(boot);
     if (found === "intact") this.buffered.push(this.record(countEntry(this.own)));
-    else this.rewrite();
+    else this.isAnew = true;
   }
 
   /** Numbers and buffers a report; `flush` makes it durable. */
@@ -84,11 +86,11 @@ export class Ledger {
    * there comes along: then all is written anew.
    */
   flush(): void {
-    if (this.buffered.length === 0) return;
+    if (this.buffered.length === 0 && !this.isAnew) return;
     const bytes = concat(this.buffered);
     this.buffered = [];
     const isFull = this.written + bytes.length > segmentBytesMax;
-    if (isFull || this.degraded !== null) return this.rewrite();
+    if (isFull || this.isAnew || this.degraded !== null) return this.rewrite();
     this.guard(() => {
       this.disk.append(this.file(this.segment), bytes);
       this.disk.sync(this.file(this.segment));
@@ -196,6 +198,7 @@ export class Ledger {
       this.disk.sync(this.file(next));
       this.segment = next;
       this.written = bytes.length;
+      this.isAnew = false;
       this.disk.remove(this.file(old));
     });
   }

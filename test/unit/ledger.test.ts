@@ -150,6 +150,7 @@ ledger("every flipped bit costs one report at most and never changes one", () =>
       const isAcknowledged = report.boot === "b1" && report.seq <= 2;
       assert.ok(isAcknowledged || content === JSON.stringify(report), `bit ${bit}`);
     }
+    again.flush();
     assert.not(new Ledger(disk, "b4").salvaged, "what was salvaged is whole again");
   }
 });
