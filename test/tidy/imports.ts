@@ -20,14 +20,13 @@ interface Zone {
 
 const nothing = /^$/;
 const anything = /^/;
-const core = "agent/(?!main\\.ts|build\\.d\\.ts)[a-z]+\\.ts|agent/heads/.+";
+const core = "agent/(?!(main|launch)\\.ts|build\\.d\\.ts)[a-z]+\\.ts|agent/heads/.+";
 
 /** The first zone that holds a file counts; a file in none is itself a problem. */
 const zones: readonly Zone[] = [
   {
     name: "what only assembles",
-    holds:
-      /^(agent\/main\.ts|agent\/(console|rig)\/|agent\/sim\/(world|day)\.ts|test\/|build\.mjs$)/,
+    holds: /^(agent\/((main|launch)\.ts|(console|rig)\/|sim\/(world|day)\.ts)|test\/|build\.mjs$)/,
     values: anything,
     types: anything,
   },
