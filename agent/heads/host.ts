@@ -41,7 +41,7 @@ const requestsPerPacketMax = 8;
 /** One serial line with whoever is at its other end. */
 export class Line {
   readonly port: Port;
-  readonly deframer = new Deframer();
+  readonly deframer = new Deframer({ text: "count" });
   subscriber: Subscriber | null = null;
   /** Frames that could not be sent because the host does not read. */
   dropped = 0;

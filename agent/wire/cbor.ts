@@ -97,10 +97,10 @@ function refuse(path: string, what: string): never {
 /** Decodes one map; an empty body is an empty map. Failure `wire.malformed`. */
 export function decodeMap(bytes: Uint8Array): Record<string, unknown> {
   if (bytes.length === 0) return {};
-  const unsettled = scanMap(bytes);
+  const scanned = scanMap(bytes);
   try {
-    const value: unknown = decoder.decode(bytes);
-    return (unsettled ? settle(value) : value) as Record<string, unknown>;
+    const value: unknown = decoder.decode(scanned.bytes);
+    return (scanned.unsettled ? settle(value) : value) as Record<string, unknown>;
   } catch (error) {
     if (error instanceof Failure) throw error;
     const why = error instanceof Error ? error.message : String(error);

@@ -2,21 +2,34 @@
  * Console framing of SMP: a packet is base64 in lines that begin with 06 09 (first) or 04 14
  * (further) and end with a newline, so that it shares a serial line with console text.
  *
- *     packet = u16 length of what follows | SMP message | u16 CRC-16/XMODEM over the message
+ * Sent: lines of at most `lineBytesMax`, LF, `=` only at the end (Zephyr, "SMP over console").
+ * Received besides: lines of any length up to the whole packet, CRLF, lines that are base64 each
+ * by itself, a checksum cut by a line end, frames that begin in the middle of a line of text, text
+ * between the lines of a packet.
  *
  * No I/O and no time: bytes in, values out. Noise and bad frames are values, not errors.
  */
 import { packetBytesMax } from "./commands.ts";
+import { Assembly, type BadPacket, wrap, writeBase64 } from "./packet.ts";
 
-/** Longest line sent, markers and newline included (MCUMGR_SERIAL_MAX_FRAME). */
+/** Longest line sent, markers and newline included (Zephyr MCUMGR_SERIAL_MAX_FRAME). */
 export const lineBytesMax = 127;
-const charsPerLine = 124;
-/** Longest line accepted: some clients send the largest packet as a single line. */
-export const lineAcceptedMax = 3 + Math.ceil((packetBytesMax + 8) / 3) * 4;
+/** Bytes of a packet in one line: 31 groups of three, which are 124 characters. */
+const bytesPerLine = 93;
 /** Console text is handed on at the end of its line, or in pieces of this size. */
 export const textBytesMax = 256;
 
-export type BadFrame = "stray_continuation" | "base64" | "length" | "crc" | "too_long" | "cut";
+const newline = 0x0a;
+const carriageReturn = 0x0d;
+/** The two bytes that begin the first line of a packet, and those of every further one. */
+const firstMarker = [0x06, 0x09] as const;
+const furtherMarker = [0x04, 0x14] as const;
+
+/**
+ * What was wrong with a frame. `stray_continuation`: its first line was not seen; `cut`: another
+ * one began before it was complete, or it was given up.
+ */
+export type BadFrame = BadPacket | "stray_continuation" | "cut";
 
 /** What a stretch of serial bytes turned out to be. Nothing is dropped silently. */
 export type Decoded =
@@ -24,131 +37,120 @@ export type Decoded =
   | { readonly kind: "text"; readonly bytes: Uint8Array }
   | { readonly kind: "bad"; readonly reason: BadFrame };
 
-const crcTable = new Uint16Array(256);
-for (let byte = 0; byte < 256; byte += 1) {
-  let value = byte << 8;
-  for (let bit = 0; bit < 8; bit += 1) {
-    value = value & 0x8000 ? ((value << 1) ^ 0x1021) & 0xffff : (value << 1) & 0xffff;
-  }
-  crcTable[byte] = value;
-}
-
-/** CRC-16/XMODEM: polynomial 0x1021, start 0; check("123456789") = 0x31C3. */
-export function crc16(bytes: Uint8Array): number {
-  let crc = 0;
-  for (let at = 0; at < bytes.length; at += 1) {
-    const index = ((crc >> 8) ^ (bytes[at] as number)) & 0xff;
-    crc = ((crc << 8) & 0xffff) ^ (crcTable[index] as number);
-  }
-  return crc;
-}
-
-const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-const sextets = new Int8Array(256).fill(-1);
-for (let at = 0; at < 64; at += 1) sextets[alphabet.charCodeAt(at)] = at;
-const padding = 0x3d;
-
-/** Frames one SMP packet, ready to be written in one go. */
+/**
+ * Frames one SMP packet, ready to be written in one go. Failure `wire.too_large` above the 65533
+ * bytes that a frame can announce.
+ */
 export function enframe(message: Uint8Array): Uint8Array {
-  const packet = new Uint8Array(message.length + 4);
-  const view = new DataView(packet.buffer);
-  view.setUint16(0, message.length + 2);
-  packet.set(message, 2);
-  view.setUint16(message.length + 2, crc16(message));
-  const text = base64(packet);
-  const lines = Math.ceil(text.length / charsPerLine);
-  const out = new Uint8Array(text.length + lines * 3);
-  let to = 0;
-  for (let line = 0; line < lines; line += 1) {
-    out[to] = line === 0 ? 0x06 : 0x04;
-    out[to + 1] = line === 0 ? 0x09 : 0x14;
-    const part = text.subarray(line * charsPerLine, (line + 1) * charsPerLine);
-    out.set(part, to + 2);
-    to += 2 + part.length;
-    out[to] = 0x0a;
-    to += 1;
+  const packet = wrap(message);
+  const lines = Math.ceil(packet.length / bytesPerLine);
+  const out = new Uint8Array(Math.ceil(packet.length / 3) * 4 + lines * 3);
+  for (let line = 0, to = 0; line < lines; line++) {
+    out.set(line === 0 ? firstMarker : furtherMarker, to);
+    const from = line * bytesPerLine;
+    to = writeBase64(packet, from, Math.min(from + bytesPerLine, packet.length), out, to + 2);
+    out[to++] = newline;
   }
   return out;
 }
 
-function base64(bytes: Uint8Array): Uint8Array {
-  const out = new Uint8Array(Math.ceil(bytes.length / 3) * 4);
-  for (let at = 0, to = 0; at < bytes.length; at += 3, to += 4) {
-    const left = bytes.length - at;
-    const value = (byte(bytes, at) << 16) | (byte(bytes, at + 1) << 8) | byte(bytes, at + 2);
-    out[to] = alphabet.charCodeAt(value >> 18);
-    out[to + 1] = alphabet.charCodeAt((value >> 12) & 63);
-    out[to + 2] = left > 1 ? alphabet.charCodeAt((value >> 6) & 63) : padding;
-    out[to + 3] = left > 2 ? alphabet.charCodeAt(value & 63) : padding;
-  }
-  return out;
+/** One value per reason: a line full of rubbish must not cost memory per bad frame. */
+const badValues: Readonly<Record<BadFrame, Decoded>> = {
+  stray_continuation: { kind: "bad", reason: "stray_continuation" },
+  base64: { kind: "bad", reason: "base64" },
+  length: { kind: "bad", reason: "length" },
+  crc: { kind: "bad", reason: "crc" },
+  too_long: { kind: "bad", reason: "too_long" },
+  cut: { kind: "bad", reason: "cut" },
+};
+
+export interface DeframerOptions {
+  /** Longest SMP packet taken; a frame that announces more is bad. */
+  readonly packetBytes?: number;
+  /** `count`: text is only counted, for those who do not read it. */
+  readonly text?: "lines" | "count";
 }
 
-function byte(bytes: Uint8Array, at: number): number {
-  return at < bytes.length ? (bytes[at] as number) : 0;
-}
-
-/** Where in a line the deframer stands. */
-type Mode = "text" | "half_first" | "half_further" | "first" | "further";
-
-/** Bytes in, messages out: call `push` with whatever arrived. Memory is bounded. */
+/**
+ * Bytes in, messages out: call `push` with whatever arrived, in pieces of any size. Holds at most
+ * one packet and one piece of text. A frame is bad once: the lines that still belong to it, or to
+ * one whose first line was not seen, are skipped up to the next first line.
+ */
 export class Deframer {
-  /** What was seen so far, for a diagnosis of a silent line. */
-  readonly seen = { messages: 0, textBytes: 0, bad: new Map<BadFrame, number>() };
-  private mode: Mode = "text";
-  private readonly line = new Uint8Array(lineAcceptedMax);
-  private lineLength = 0;
-  private readonly text = new Uint8Array(textBytesMax);
+  /** All that was seen so far, for a diagnosis of a silent line. */
+  readonly seen = { messages: 0, textBytes: 0, skippedBytes: 0, bad: new Map<BadFrame, number>() };
+  private readonly keepsText: boolean;
+  private readonly text: Uint8Array;
   private textLength = 0;
-  /** The packet being put together: announced length, message and checksum. */
-  private readonly packet = new Uint8Array(packetBytesMax + 4);
-  private packetLength = 0;
-  private assembling = false;
+  /** Where in a line we are: in console text, in base64, or in the rest of a bad line. */
+  private mode: "text" | "line" | "skip" = "text";
+  /** First byte of what may become a marker, else 0. */
+  private half = 0;
+  /** A carriage return may only be followed by more of them and the newline. */
+  private isCrSeen = false;
+  /** The packet under way: none, one that is being put together, one known to be bad. */
+  private state: "none" | "assembling" | "refused" = "none";
+  private readonly assembly: Assembly;
+
+  constructor(options: DeframerOptions = {}) {
+    this.assembly = new Assembly(options.packetBytes ?? packetBytesMax);
+    this.keepsText = options.text !== "count";
+    this.text = new Uint8Array(textBytesMax);
+  }
 
   /** Bytes of a frame that is not complete yet; 0 when none is under way. */
   get pendingBytes(): number {
-    return this.packetLength + (this.mode === "text" ? 0 : this.lineLength + 1);
+    const frameBytes = this.state === "assembling" ? 2 + this.assembly.pendingBytes : 0;
+    return frameBytes + (this.half === 0 ? 0 : 1);
   }
 
-  /** Gives up a half frame, so that a sender that died does not spoil the next one. */
+  /**
+   * Gives up a half frame, so that a sender that died does not spoil what comes next. When is the
+   * caller's to say: it knows the time and the speed of the line.
+   */
   reset(): void {
+    if (this.state === "assembling") this.count("cut");
+    this.dropHalf();
     this.mode = "text";
-    this.lineLength = 0;
-    this.packetLength = 0;
-    this.assembling = false;
+    this.state = "none";
   }
 
   push(bytes: Uint8Array): Decoded[] {
     const out: Decoded[] = [];
-    for (let at = 0; at < bytes.length; at += 1) this.take(bytes[at] as number, out);
+    for (let at = 0; at < bytes.length; ) {
+      if (this.half !== 0) at = this.takeMarker(bytes, at, out);
+      else if (this.mode === "text") at = this.takeText(bytes, at, out);
+      else if (this.mode === "line") at = this.takeLine(bytes, at, out);
+      else at = this.skipLine(bytes, at);
+    }
     return out;
   }
 
-  private take(value: number, out: Decoded[]): void {
-    switch (this.mode) {
-      case "half_first":
-      case "half_further":
-        return this.takeMarker(value, out);
-      case "first":
-      case "further":
-        return this.takeLine(value, out);
-      default:
-        return this.takeText(value, out);
+  /** Console text up to the end of its line, or to what may be a marker. */
+  private takeText(bytes: Uint8Array, from: number, out: Decoded[]): number {
+    if (this.textLength === textBytesMax) this.endText(out);
+    const end = Math.min(bytes.length, from + textBytesMax - this.textLength);
+    for (let at = from; at < end; at++) {
+      const value = bytes[at] as number;
+      if (value === newline) {
+        this.addText(bytes, from, at + 1);
+        this.endText(out);
+        return at + 1;
+      }
+      if (value === firstMarker[0] || value === furtherMarker[0]) {
+        this.addText(bytes, from, at);
+        this.half = value;
+        return at + 1;
+      }
     }
+    this.addText(bytes, from, end);
+    return end;
   }
 
-  /** Console text; a marker may begin anywhere in it. */
-  private takeText(value: number, out: Decoded[]): void {
-    if (value === 0x06) this.mode = "half_first";
-    else if (value === 0x04) this.mode = "half_further";
-    else this.addText(value, out);
-  }
-
-  private addText(value: number, out: Decoded[]): void {
-    this.text[this.textLength] = value;
-    this.textLength += 1;
-    this.seen.textBytes += 1;
-    if (value === 0x0a || this.textLength === textBytesMax) this.endText(out);
+  private addText(bytes: Uint8Array, from: number, end: number): void {
+    this.seen.textBytes += end - from;
+    if (!this.keepsText) return;
+    for (let at = from; at < end; at++) this.text[this.textLength++] = bytes[at] as number;
   }
 
   private endText(out: Decoded[]): void {
@@ -157,98 +159,96 @@ export class Deframer {
     this.textLength = 0;
   }
 
-  private takeMarker(value: number, out: Decoded[]): void {
-    const first = this.mode === "half_first";
-    if (value === (first ? 0x09 : 0x14)) {
-      this.endText(out);
-      this.mode = first ? "first" : "further";
-      this.lineLength = 0;
-      return;
+  /** The byte after the first one of a marker. */
+  private takeMarker(bytes: Uint8Array, at: number, out: Decoded[]): number {
+    const value = bytes[at];
+    const isFirst = this.half === firstMarker[0] && value === firstMarker[1];
+    const isFurther = this.half === furtherMarker[0] && value === furtherMarker[1];
+    if (!isFirst && !isFurther) {
+      // No marker: its first byte belongs to what it stood in, and this one is looked at again.
+      this.dropHalf();
+      if (this.mode === "line") this.refuse("base64", out);
+      return at;
     }
-    this.mode = "text";
-    this.addText(first ? 0x06 : 0x04, out);
-    this.takeText(value, out);
+    this.half = 0;
+    this.isCrSeen = false;
+    this.endText(out);
+    if (isFirst) this.begin(out);
+    else this.resume(out);
+    return at + 1;
   }
 
-  private takeLine(value: number, out: Decoded[]): void {
-    if (value === 0x0a) return this.endLine(out);
-    if (value === 0x06) return this.cut("half_first", out);
-    if (this.lineLength === this.line.length) {
-      this.mode = "text";
-      this.lineLength = 0;
-      return this.bad("too_long", out);
-    }
-    this.line[this.lineLength] = value;
-    this.lineLength += 1;
+  /** A first line: whatever was under way is over. */
+  private begin(out: Decoded[]): void {
+    if (this.state === "assembling") this.refuse("cut", out);
+    this.state = "assembling";
+    this.mode = "line";
+    this.assembly.begin();
   }
 
-  /** A new frame began in the middle of this line. */
-  private cut(mode: Mode, out: Decoded[]): void {
-    this.mode = mode;
-    this.lineLength = 0;
-    this.bad("cut", out);
+  private resume(out: Decoded[]): void {
+    if (this.state === "none") return this.refuse("stray_continuation", out);
+    this.mode = this.state === "assembling" ? "line" : "skip";
+    this.assembly.beginLine();
+  }
+
+  private dropHalf(): void {
+    if (this.half === 0) return;
+    if (this.mode === "text") this.addText(Uint8Array.of(this.half), 0, 1);
+    this.half = 0;
+  }
+
+  /** The rest of a bad line, up to its end or to a new frame. */
+  private skipLine(bytes: Uint8Array, from: number): number {
+    let at = from;
+    while (at < bytes.length) {
+      const value = bytes[at++];
+      if (value === newline) {
+        this.mode = "text";
+        break;
+      }
+      if (value === firstMarker[0]) {
+        this.half = value;
+        break;
+      }
+    }
+    this.seen.skippedBytes += at - from;
+    return at;
+  }
+
+  private takeLine(bytes: Uint8Array, from: number, out: Decoded[]): number {
+    const at = this.isCrSeen ? from : this.assembly.takeGroups(bytes, from);
+    if (at === bytes.length) return at;
+    const value = bytes[at] as number;
+    if (value === newline) this.endLine(out);
+    else if (value === firstMarker[0]) this.half = value;
+    else if (value === carriageReturn) this.isCrSeen = true;
+    else {
+      const problem = this.isCrSeen ? "base64" : this.assembly.take(value);
+      if (problem !== null) this.refuse(problem, out);
+    }
+    return at + 1;
   }
 
   private endLine(out: Decoded[]): void {
-    const first = this.mode === "first";
-    this.mode = "text";
-    const length = this.lineLength;
-    this.lineLength = 0;
-    if (!first && !this.assembling) return this.bad("stray_continuation", out);
-    if (first && this.assembling) this.bad("cut", out);
-    if (first) this.packetLength = 0;
-    this.assembling = true;
-    const end = length > 0 && this.line[length - 1] === 0x0d ? length - 1 : length;
-    const problem = this.decodeLine(end);
-    if (problem !== null) return this.bad(problem, out);
-    this.settle(out);
-  }
-
-  /** Adds the bytes of a base64 line to the packet; each line is whole by itself. */
-  private decodeLine(length: number): BadFrame | null {
-    if (length % 4 !== 0) return "base64";
-    for (let at = 0; at < length; at += 4) {
-      const last = this.line[at + 3] === padding;
-      const two = last && this.line[at + 2] === padding;
-      const count = two ? 1 : last ? 2 : 3;
-      if (last && at + 4 !== length) return "base64";
-      let value = 0;
-      for (let part = 0; part < 4; part += 1) {
-        const sextet = part > count ? 0 : sextets[this.line[at + part] as number];
-        if (sextet === undefined || sextet < 0) return "base64";
-        value = (value << 6) | sextet;
-      }
-      // The bits that padding leaves over are zero: one text per packet, no hidden changes.
-      if (value & ((1 << ((3 - count) * 8)) - 1)) return "base64";
-      if (this.packetLength + count > this.packet.length) return "too_long";
-      for (let part = 0; part < count; part += 1) {
-        this.packet[this.packetLength] = (value >> (16 - part * 8)) & 0xff;
-        this.packetLength += 1;
-      }
+    const found = this.assembly.endLine();
+    if (typeof found === "string") this.refuse(found, out);
+    else if (found !== null) {
+      this.state = "none";
+      this.seen.messages++;
+      out.push({ kind: "message", bytes: found });
     }
-    return null;
+    this.mode = "text";
   }
 
-  /** Is the packet complete, and is it what it says it is? */
-  private settle(out: Decoded[]): void {
-    if (this.packetLength < 2) return;
-    const announced = ((this.packet[0] as number) << 8) | (this.packet[1] as number);
-    if (announced < 2 || announced + 2 > this.packet.length) return this.bad("length", out);
-    if (this.packetLength < announced + 2) return;
-    if (this.packetLength > announced + 2) return this.bad("length", out);
-    const message = this.packet.slice(2, announced);
-    const crc = ((this.packet[announced] as number) << 8) | (this.packet[announced + 1] as number);
-    if (crc16(message) !== crc) return this.bad("crc", out);
-    this.assembling = false;
-    this.packetLength = 0;
-    this.seen.messages += 1;
-    out.push({ kind: "message", bytes: message });
+  private refuse(reason: BadFrame, out: Decoded[]): void {
+    this.mode = "skip";
+    this.state = "refused";
+    this.count(reason);
+    out.push(badValues[reason]);
   }
 
-  private bad(reason: BadFrame, out: Decoded[]): void {
-    this.assembling = false;
-    this.packetLength = 0;
+  private count(reason: BadFrame): void {
     this.seen.bad.set(reason, (this.seen.bad.get(reason) ?? 0) + 1);
-    out.push({ kind: "bad", reason });
   }
 }

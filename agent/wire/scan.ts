@@ -2,13 +2,13 @@
  * A linear look over CBOR bytes before they are decoded (RFC 8949): what is outside our profile is
  * refused here, so that the decoder never meets what it would accept by mistake or be slow on.
  *
- * Accepted: one map with text keys; integers, floats, text, bytes, lists, maps, bool, null; maps
- * and lists of definite or indefinite length. Refused: text and bytes in chunks (the decoder has no
- * way with them, and no SMP client sends them), tags, other simple values, reserved heads, lone
- * breaks, keys that are not text or come twice, invalid UTF-8, depth or items above the bounds,
- * trailing bytes.
+ * Accepted: one map with text keys; integers, floats, text, bytes, lists, maps, bool, null; lengths
+ * definite or indefinite. Refused: tags, other simple values, reserved heads, lone breaks, keys
+ * that are not text of definite length, come twice, or are `__proto__`, invalid UTF-8, depth or
+ * items above the bounds, trailing bytes.
  */
 import { Failure } from "../errors.ts";
+import { type Chunked, joinChunks } from "./chunks.ts";
 
 /** Bounds on nesting and on the number of items of one message. */
 export const depthMax = 16;
@@ -16,6 +16,8 @@ export const itemsMax = 4096;
 
 /** Longest key. */
 export const keyBytesMax = 64;
+/** cbor-x puts it under another name, onto whatever has that name already. */
+const refusedKey = "__proto__";
 
 /** Where the look stands. One is used for all: this runs for every message, and never nests. */
 interface Cursor {
@@ -24,33 +26,47 @@ interface Cursor {
   items: number;
   /** Is there anything that cbor-x gives in another form than we do: 64-bit integers, bytes? */
   unsettled: boolean;
+  /** Strings that came in chunks, none as a rule. */
+  chunked: Chunked[];
   /** Keys of the maps around `at`: hash, first byte and end of each. */
   readonly keys: number[];
 }
 
-const shared: Cursor = { bytes: new Uint8Array(0), at: 0, items: 0, unsettled: false, keys: [] };
+const shared: Cursor = {
+  bytes: new Uint8Array(0),
+  at: 0,
+  items: 0,
+  unsettled: false,
+  chunked: [],
+  keys: [],
+};
 const wordsPerKey = 3;
 
 function refuse(at: number, problem: string): never {
   throw new Failure("wire.malformed", `CBOR refused at byte ${at}: ${problem}`);
 }
 
-/**
- * Throws `wire.malformed` unless `bytes` is exactly one map within the profile. Returns whether
- * it holds 64-bit integers or bytes, which the decoder gives in a form that is not ours.
- */
-export function scanMap(bytes: Uint8Array): boolean {
+export interface Scanned {
+  /** The same CBOR with every string whole: cbor-x has no way with chunks. */
+  readonly bytes: Uint8Array;
+  /** There are 64-bit integers or bytes in it, which cbor-x gives in a form that is not ours. */
+  readonly unsettled: boolean;
+}
+
+/** Throws `wire.malformed` unless `bytes` is exactly one map within the profile. */
+export function scanMap(bytes: Uint8Array): Scanned {
   const cursor = shared;
   cursor.bytes = bytes;
   cursor.at = 0;
   cursor.items = 0;
   cursor.unsettled = false;
   cursor.keys.length = 0;
+  if (cursor.chunked.length > 0) cursor.chunked = [];
   const first = bytes[0];
   if (first === undefined || first >> 5 !== 5) refuse(0, "expected a map");
   item(cursor, 0);
   if (cursor.at !== bytes.length) refuse(cursor.at, "trailing bytes");
-  return cursor.unsettled;
+  return { bytes: joinChunks(bytes, cursor.chunked), unsettled: cursor.unsettled };
 }
 
 function next(cursor: Cursor): number {
@@ -85,10 +101,12 @@ function item(cursor: Cursor, depth: number): void {
       return;
     case 2:
       cursor.unsettled = true;
-      cursor.at = end(cursor, info);
+      if (info === 31) chunks(cursor, head);
+      else cursor.at = end(cursor, info);
       return;
     case 3:
-      text(cursor, info);
+      if (info === 31) chunks(cursor, head);
+      else text(cursor, info);
       return;
     case 4:
       return list(cursor, info, depth);
@@ -108,11 +126,30 @@ function simple(cursor: Cursor, info: number, start: number): void {
   for (let count = 1 << (info - 24); count > 0; count -= 1) next(cursor);
 }
 
+/** Moves past a string of indefinite length: chunks of its own kind, each of definite length. */
+function chunks(cursor: Cursor, head: number): void {
+  const from = cursor.at - 1;
+  const major = head >> 5;
+  const parts: [number, number][] = [];
+  while (!atBreak(cursor)) {
+    const start = cursor.at;
+    cursor.items += 1;
+    if (cursor.items > itemsMax) refuse(start, `more than ${itemsMax} items`);
+    const chunk = next(cursor);
+    const info = chunk & 31;
+    if (chunk >> 5 !== major) refuse(start, "a chunk of another kind");
+    if (major === 3) text(cursor, info);
+    else cursor.at = end(cursor, info);
+    parts.push([start + headBytes(info), cursor.at]);
+  }
+  cursor.chunked.push({ from, end: cursor.at, major, parts });
+}
+
 /** Where the string ends whose head has just been read. */
 function end(cursor: Cursor, info: number): number {
   const start = cursor.at - 1;
   const length = argument(cursor, info);
-  if (length < 0) return refuse(start, "a string of indefinite length");
+  if (length < 0) return refuse(start, "a string of indefinite length inside another");
   if (length > cursor.bytes.length - cursor.at) return refuse(start, "truncated string");
   return cursor.at + length;
 }
@@ -191,6 +228,10 @@ function key(cursor: Cursor, first: number): void {
   const { keys, bytes, at: to } = cursor;
   const from = start + headBytes(head & 31);
   if (to - from > keyBytesMax) refuse(start, `a key over ${keyBytesMax} bytes`);
+  if (to - from === refusedKey.length && bytes[from] === 0x5f) {
+    const name = String.fromCharCode(...bytes.subarray(from, to));
+    if (name === refusedKey) refuse(start, `a key "${refusedKey}"`);
+  }
   for (let at = first; at < keys.length; at += wordsPerKey) {
     if (keys[at] !== hash) continue;
     if (isSame(bytes, from, to, keys[at + 1] as number, keys[at + 2] as number)) {

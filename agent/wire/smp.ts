@@ -26,7 +26,10 @@ export interface Request {
   readonly body: Record<string, unknown>;
 }
 
-/** A piece of a packet that is no message. With a header it can be answered with `rc`. */
+/**
+ * A piece of a packet that is no message. With a header it was a request and can be answered with
+ * `rc`; what came as a response has none, so that two ends never answer each other's answers.
+ */
 export interface BadRequest {
   readonly kind: "bad";
   readonly reason: string;
@@ -39,8 +42,16 @@ export type Message = Header & { readonly body: Readonly<Record<string, unknown>
 /** Highest version understood; responses to a higher one carry this and `rc` 13. */
 const versionMax = 1;
 
+/** What the header's length field can say. */
+const bodyBytesMax = 0xffff;
+
+/** The message as bytes. Failure `wire.malformed` or `wire.too_large` for its body. */
 export function encodeMessage(message: Message): Uint8Array {
   const body = encodeMap(message.body);
+  if (body.length > bodyBytesMax) {
+    const problem = `a body of ${body.length} bytes: a message holds ${bodyBytesMax}`;
+    throw new Failure("wire.too_large", problem);
+  }
   const bytes = new Uint8Array(headerBytes + body.length);
   const view = new DataView(bytes.buffer);
   bytes[0] = (message.version << 3) | ops.indexOf(message.op);
@@ -100,7 +111,8 @@ function parseBody(header: Header, body: Uint8Array): Request | BadRequest {
 }
 
 function bad(reason: string, rc: number, header?: Header): BadRequest {
-  return header === undefined ? { kind: "bad", reason, rc } : { kind: "bad", reason, rc, header };
+  const isRequest = header?.op === "read" || header?.op === "write";
+  return isRequest ? { kind: "bad", reason, rc, header } : { kind: "bad", reason, rc };
 }
 
 /** The header of the answer: version capped at v2, everything else echoed. */
@@ -112,17 +124,21 @@ export function responseHeader(request: Header): Header {
 /** First of the groups whose errors are their own in v2. */
 const ownGroups = 64;
 
+/** Longest explanation in a refusal, UTF-16 units: with three bytes for each it fits a packet. */
+export const reasonMax = 512;
+
 /**
- * The body of a refusal. Errors of the protocol itself are `rc` in both versions; errors of our
- * groups are `err` in v2. `rsn` says it in words. `osError`: the OS group's own code, for v2.
+ * The body of a refusal. Version 1 knows `rc` alone. In version 2 what is wrong with the message
+ * itself is `rc` as well, and so are failures of the standard groups that have no code of their
+ * own for it; `details.osError` is such a code. Failures of our groups are `err`, with the same
+ * numbers as `rc`. `rsn` says it in words.
  */
 export function errorBody(request: Header, error: Failure): Record<string, unknown> {
-  const { rc, message: rsn } = error;
-  const { osError } = error.details;
-  if (request.version === 0 || error.code.startsWith("wire.")) {
-    if (request.version === 0 || typeof osError !== "number") return { rc, rsn };
-  }
-  if (typeof osError === "number") return { err: { group: request.group, rc: osError } };
-  if (request.group < ownGroups) return { rc, rsn };
-  return { err: { group: request.group, rc }, rsn };
+  const { rc, code, details } = error;
+  const { group } = request;
+  const rsn = error.message.slice(0, reasonMax);
+  if (request.version === 0) return { rc, rsn };
+  if (typeof details.osError === "number") return { err: { group, rc: details.osError } };
+  if (group < ownGroups || code.startsWith("wire.")) return { rc, rsn };
+  return { err: { group, rc }, rsn };
 }

@@ -179,6 +179,28 @@ wire("a million random frames and soups: no throw, bounded memory, every message
   });
 });
 
+wire("behind whatever rubbish, the next frame is found, and once for each time it came", () => {
+  fuzz(10, (random) => {
+    const frames = Array.from({ length: 200 }, () => {
+      const message = messageOf(random, random.pick([8, 60]));
+      return { hex: toHex(message), frame: enframe(message) };
+    });
+    const seeds = frames.map(({ frame }) => frame);
+    const deframer = new Deframer({ text: "count" });
+    for (let round = 0; round < 10_000; round += 1) {
+      deframer.push(soupOf(random, seeds));
+      const { hex, frame } = random.pick(frames);
+      const half = random.int(frame.length);
+      const got = [
+        ...deframer.push(frame.subarray(0, half)),
+        ...deframer.push(frame.subarray(half)),
+        ...deframer.push(frame),
+      ];
+      assert.is(messagesIn(got).join(), `${hex},${hex}`, `round ${round}`);
+    }
+  });
+});
+
 wire("whatever bytes come as a packet, they are parsed or refused, and never thrown", () => {
   fuzz(20, (random) => {
     for (let round = 0; round < 5000; round += 1) {

@@ -3,6 +3,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Failure, rcs } from "../../agent/errors.ts";
 import { encodeMap } from "../../agent/wire/cbor.ts";
+import { packetBytesMax } from "../../agent/wire/commands.ts";
 import {
   encodeMessage,
   errorBody,
@@ -10,8 +11,10 @@ import {
   headerBytes,
   type Op,
   parsePacket,
+  reasonMax,
   responseHeader,
 } from "../../agent/wire/smp.ts";
+import { throwsCode } from "../assert.ts";
 import { fromHex, join, toHex } from "../hex.ts";
 
 const smp = suite("smp");
@@ -79,6 +82,21 @@ smp("a body that is no CBOR map is refused with its header, and the next message
   assert.is(three?.kind, "request");
 });
 
+smp("a bad response has no header to answer to: two ends never answer each other's answers", () => {
+  for (const first of ["01", "03", "09", "0b", "11", "13"]) {
+    const [found] = parsePacket(fromHex(`${first}00000100000000ff`));
+    assert.is(found?.kind, "bad", first);
+    assert.not("header" in (found ?? {}), first);
+  }
+});
+
+smp("a body that no header can announce is refused, the largest one is not", () => {
+  const body = (length: number) => ({ d: "x".repeat(length - 6) });
+  const largest = encodeMessage({ ...echo, body: body(0xffff) });
+  assert.is(largest.length, headerBytes + 0xffff);
+  throwsCode(() => encodeMessage({ ...echo, body: body(0x10000) }), "wire.too_large");
+});
+
 smp("the packet may lie anywhere in a larger buffer", () => {
   const around = join(fromHex("ffffff"), request, fromHex("ffff"));
   const inside = around.subarray(3, 3 + request.length);
@@ -121,6 +139,16 @@ smp("v2 gets errors of the protocol as rc and those of our groups as err", () =>
 smp("v2 gets the OS group's own code as err alone, as strict clients demand", () => {
   assert.equal(errorBody(echo, osError), { err: { group: 0, rc: 3 } });
   assert.is(toHex(encodeMap(errorBody(echo, osError))), "a163657272a26567726f75700062726303");
+});
+
+smp("the words of a refusal fit a packet, and are text even where a character is cut", () => {
+  const long = new Failure("watchdog.state", `x${"\u{1f415}".repeat(1000)}`);
+  const body = errorBody({ ...echo, version: 0 }, long);
+  assert.is((body.rsn as string).length, reasonMax);
+  const answer = encodeMessage({ ...echo, body });
+  assert.ok(answer.length <= packetBytesMax);
+  const [found] = parsePacket(answer);
+  assert.ok(found?.kind === "request" && String(found.body.rsn).endsWith("\u{1f415}\ufffd"));
 });
 
 smp.run();
