@@ -247,7 +247,7 @@ export class Agent {
   private take(input: Input): void {
     switch (input.kind) {
       case "bytes":
-        return this.host.received(input.line, input.bytes);
+        return this.answer(input.line, input.bytes);
       case "closed":
         return this.host.detach(input.line, input.cause);
       case "check_in":
@@ -256,6 +256,21 @@ export class Agent {
         return input.act();
       default:
         return;
+    }
+  }
+
+  /**
+   * A line is hostile: whatever it makes go wrong in answering is told and does not end the guard.
+   * Only a broken belief does.
+   */
+  private answer(line: Line, bytes: Uint8Array): void {
+    try {
+      this.host.received(line, bytes);
+    } catch (error) {
+      if (error instanceof Broken) throw error;
+      const what = error instanceof Error ? error.message : String(error);
+      this.io.log(`defect in answering a request: ${what}`);
+      this.emit({ kind: "agent:defect", what });
     }
   }
 
@@ -317,5 +332,7 @@ export class Agent {
     this.boot.noteClosing("watchdog", "agent");
     this.emit({ kind: "wdt:withheld", culprit: "agent", reset_in_ms: 0 });
     this.flush();
+    // Nobody would end an agent that stands still on a card without a watchdog.
+    if (!this.watchdog.isArmed) throw error;
   }
 }

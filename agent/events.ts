@@ -12,6 +12,7 @@ export type EventClass = "safety" | "state" | "trace";
 export type AgentEvent =
   | { kind: "agent:started"; version: string; cause: Cause; restart: boolean }
   | { kind: "agent:stopping"; cause: Cause }
+  | { kind: "agent:defect"; what: string }
   | { kind: "boot:stage"; stage: Stage; budget_ms: number; margin_ms: number }
   | {
       kind: "boot:died";
@@ -62,6 +63,7 @@ export type EventKind = AgentEvent["kind"];
 export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "agent:started": "state",
   "agent:stopping": "safety",
+  "agent:defect": "safety",
   "boot:stage": "state",
   "boot:died": "safety",
   "boot:fallback": "safety",
