@@ -1,6 +1,7 @@
 import {
   appendFileSync,
   closeSync,
+  existsSync,
   fsyncSync,
   mkdirSync,
   openSync,
@@ -8,7 +9,7 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { Failure } from "../errors.ts";
 
 /**
@@ -38,7 +39,7 @@ export class FileDisk implements Disk {
   /** Creates the folder when it is not there. Failure `journal.degraded` when it cannot. */
   constructor(folder: string) {
     this.folder = folder;
-    attempt(folder, () => mkdirSync(folder, { recursive: true, mode: 0o700 }));
+    attempt(folder, () => makeFolder(resolve(folder)));
   }
 
   read(name: string): Uint8Array | undefined {
@@ -77,6 +78,13 @@ export class FileDisk implements Disk {
     this.named.delete(name);
     attempt(path, () => rmSync(path, { force: true }));
   }
+}
+
+/** As `mkdir -p`; Node's own never ends where a folder can be made nowhere, as in /proc. */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return;
+  makeFolder(dirname(path));
+  mkdirSync(path, { mode: 0o700 });
 }
 
 function syncPath(path: string): void {
