@@ -65,6 +65,21 @@ stories(
   },
 );
 
+stories("A2-03 a driver that takes T2 although the chip holds less: direct by the kernel", () => {
+  // As with max_hw_heartbeat_ms: the kernel refreshes the chip in between, and grants T2.
+  const { make, events, clock, resets, watchdog } = bench({ grantsMs: 60_000, clamps: true });
+  watchdog.serve = () => {
+    throw new Error("a service was started beside the kernel's own");
+  };
+  const head = make();
+  head.start();
+  const status = head.status();
+  assert.equal([status.via, status.hardware_ms, status.promise_ms], ["direct", 60_000, 60_000]);
+  assert.not.ok(events.some(({ kind }) => kind === "wdt:granted" || kind === "wdt:refused"));
+  clock.advance(60_000);
+  assert.equal(resets, [60_000]);
+});
+
 stories("A2-04 a driver that refuses: armed with its own timeout, served, and told", () => {
   const { make, events, clock, resets } = bench({});
   const head = make();
