@@ -3,6 +3,7 @@
  * not `trace` also becomes a report: journalled, numbered, sent to the subscribed host and kept
  * until it is acknowledged.
  */
+import type { RefreshBy } from "./io/watchdog.ts";
 import type { Cause, Slot, Stage } from "./machines/bootrecord.ts";
 import type { Backend } from "./machines/criteria.ts";
 
@@ -38,6 +39,7 @@ export type AgentEvent =
   | { kind: "wdt:hold_ended"; by: string }
   | { kind: "wdt:slack"; slack_ms: number; promise_ms: number }
   | { kind: "wdt:refused"; operation: string; problem: string }
+  | { kind: "wdt:refresh_by"; by: RefreshBy; because: string }
   | { kind: "wdt:refreshed" }
   | { kind: "tee:step"; step: string; epoch: number }
   | { kind: "tee:crashed"; epoch: number; rung: string; code: string; trigger: string }
@@ -80,6 +82,7 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "wdt:hold_ended": "safety",
   "wdt:slack": "state",
   "wdt:refused": "safety",
+  "wdt:refresh_by": "safety",
   "wdt:refreshed": "trace",
   "tee:step": "state",
   "tee:crashed": "safety",

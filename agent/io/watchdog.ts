@@ -30,6 +30,9 @@ export interface WatchdogFacts {
   readonly openTimeoutS: number | null;
 }
 
+/** How the device is refreshed: WDIOC_KEEPALIVE, or WDIOC_SETTIMEOUT where that one is dead. */
+export type RefreshBy = "keepalive" | "settimeout";
+
 /** What a refresh service is to hold: hardware timeout T1 and promised timeout T2, T2 >= T1. */
 export interface ServicePlan {
   readonly hardwareMs: number;
@@ -76,6 +79,8 @@ export interface Watchdog {
    * back. To be repeated after every change of the timeout: drivers keep or drop a stale value.
    */
   setPretimeout(pretimeoutMs: number): number;
+  /** How `refresh` and the next `serve` refresh; `keepalive` unless changed. */
+  refreshBy: RefreshBy;
   /** Milliseconds the hardware has left, or null where the driver cannot say. */
   timeLeft(): number | null;
   refresh(): void;

@@ -5,6 +5,7 @@
 import { Failure } from "../errors.ts";
 import type { Clock } from "../io/clock.ts";
 import type {
+  RefreshBy,
   RefreshService,
   ServicePlan,
   ServiceStats,
@@ -45,7 +46,9 @@ export interface WatchdogFaults {
   clamps?: boolean;
   /** Refuses every timeout but the present one. Survived by the service where T1 < T2. */
   refuses?: boolean;
-  /** A refresh succeeds and does nothing. Not survived: found by the probe, reported. */
+  /** KEEPALIVE succeeds and does nothing; SETTIMEOUT refreshes. Survived: the agent uses that. */
+  deafKeepAlive?: boolean;
+  /** No call refreshes, though all succeed. Not survived: reported before the reset. */
   deaf?: boolean;
   /** Once armed, always armed. Reported; disarm says it cannot stop. */
   noWayOut?: boolean;
@@ -98,6 +101,13 @@ export class SimChip {
     this.schedule();
   }
 
+  /** Sets the timeout of a running countdown, and refreshes it unless the chip is deaf. */
+  retime(timeoutMs: number): void {
+    if (this.faults.deaf !== true || this.refreshedMs === null) return this.start(timeoutMs);
+    this.timeoutMs = timeoutMs;
+    this.schedule();
+  }
+
   refresh(): void {
     if (this.refreshedMs === null || this.faults.deaf === true) return;
     const now = this.clock.now();
@@ -134,6 +144,7 @@ export class SimWatchdog implements Watchdog {
   private readonly chip: SimChip;
   private readonly clock: Clock;
   private readonly bootStatus: number;
+  refreshBy: RefreshBy = "keepalive";
   private opened = false;
   private pretimeoutMs = 0;
   private service: SimRefreshService | null = null;
@@ -191,7 +202,7 @@ export class SimWatchdog implements Watchdog {
       granted = model.maxMs;
     }
     if (timeoutMs < model.minMs) this.refuse(timeoutMs);
-    this.chip.start(faults.grantsMs ?? granted);
+    this.chip.retime(faults.grantsMs ?? granted);
     if (faults.stalePretimeout !== true && this.pretimeoutMs >= this.chip.timeoutMs) {
       this.pretimeoutMs = 0;
     }
@@ -219,13 +230,13 @@ export class SimWatchdog implements Watchdog {
 
   refresh(): void {
     this.mustBeOpen();
-    this.chip.refresh();
+    refreshDevice(this.chip, this.refreshBy);
   }
 
   serve(plan: ServicePlan): RefreshService {
     this.mustBeOpen();
     this.service?.stop();
-    this.service = new SimRefreshService(this.chip, this.clock, plan);
+    this.service = new SimRefreshService(this.chip, this.clock, plan, this.refreshBy);
     return this.service;
   }
 
@@ -255,11 +266,18 @@ export class SimWatchdog implements Watchdog {
   }
 }
 
+/** What KEEPALIVE or SETTIMEOUT does to this chip. */
+function refreshDevice(chip: SimChip, by: RefreshBy): void {
+  if (by === "settimeout") chip.retime(chip.timeoutMs);
+  else if (chip.faults.deafKeepAlive !== true) chip.refresh();
+}
+
 /** The twin of the native refresh thread: the same placement, on the virtual clock. */
 export class SimRefreshService implements RefreshService {
   private readonly chip: SimChip;
   private readonly clock: Clock;
   private readonly plan: ServicePlan;
+  private readonly by: RefreshBy;
   private lastMs = -Infinity;
   private checkInMs: number;
   private refreshes = 0;
@@ -267,10 +285,11 @@ export class SimRefreshService implements RefreshService {
   private cancel: () => void = () => undefined;
   private stopped = false;
 
-  constructor(chip: SimChip, clock: Clock, plan: ServicePlan) {
+  constructor(chip: SimChip, clock: Clock, plan: ServicePlan, by: RefreshBy = "keepalive") {
     this.chip = chip;
     this.clock = clock;
     this.plan = plan;
+    this.by = by;
     this.checkInMs = clock.now();
     this.refreshAt(clock.now());
   }
@@ -306,7 +325,7 @@ export class SimRefreshService implements RefreshService {
     this.lastMs = this.clock.now();
     this.lateMaxMs = Math.max(this.lateMaxMs, this.lastMs - dueMs);
     this.refreshes += 1;
-    this.chip.refresh();
+    refreshDevice(this.chip, this.by);
     this.place();
   }
 }
