@@ -39,6 +39,7 @@ export type AgentEvent =
   | { kind: "wdt:hold_ended"; by: string }
   | { kind: "wdt:slack"; slack_ms: number; promise_ms: number }
   | { kind: "wdt:refused"; operation: string; problem: string }
+  | { kind: "wdt:pretimeout"; was_ms: number; set_ms: number; read_ms: number }
   | { kind: "wdt:refresh_by"; by: RefreshBy; because: string }
   | { kind: "wdt:refreshed" }
   | { kind: "tee:step"; step: string; epoch: number }
@@ -82,6 +83,7 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "wdt:hold_ended": "safety",
   "wdt:slack": "state",
   "wdt:refused": "safety",
+  "wdt:pretimeout": "state",
   "wdt:refresh_by": "safety",
   "wdt:refreshed": "trace",
   "tee:step": "state",

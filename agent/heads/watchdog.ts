@@ -13,6 +13,7 @@ import {
   type Judgement,
   judge,
   measure,
+  pretimeoutFor,
   type Wanted,
 } from "../machines/criteria.ts";
 import { step } from "../machines/fsm.ts";
@@ -233,7 +234,7 @@ export class WatchdogHead {
       case "serve": {
         const { hardwareMs, promiseMs } = effect;
         return this.attempt("open", () => {
-          this.refreshing?.serve({ hardwareMs, promiseMs, minGapMs: 0 });
+          this.refreshing?.serve({ hardwareMs, promiseMs, minGapMs: this.minGapMs(hardwareMs) });
           return null;
         });
       }
@@ -269,7 +270,6 @@ export class WatchdogHead {
     const watchdog = this.io.watchdog;
     if (watchdog === null) throw new Failure("watchdog.missing", this.io.problem);
     if (!watchdog.isOpen) watchdog.open();
-    this.facts = { ...watchdog.facts(), holder: null };
     let grantedMs: number;
     try {
       grantedMs = watchdog.setTimeout(hardwareMs);
@@ -279,9 +279,32 @@ export class WatchdogHead {
       this.io.emit({ kind: "wdt:refused", operation: "set_timeout", problem: error.message });
       if (grantedMs === 0) throw error;
     }
+    this.keepPretimeout(watchdog, grantedMs);
+    this.facts = { ...watchdog.facts(), pretimeoutMs: watchdog.pretimeout(), holder: null };
     this.granted = { askedMs: hardwareMs, grantedMs };
     this.refreshing?.begin(grantedMs);
     return { kind: "opened", atMs: this.io.clock.now(), grantedMs, askedMs: hardwareMs };
+  }
+
+  /** Each change of the timeout may leave a pretimeout that no longer fits it. */
+  private keepPretimeout(watchdog: Watchdog, hardwareMs: number): void {
+    const was_ms = watchdog.pretimeout();
+    if (was_ms === 0) return;
+    const set_ms = pretimeoutFor(was_ms, hardwareMs);
+    try {
+      const read_ms = watchdog.setPretimeout(set_ms);
+      if (read_ms !== was_ms || set_ms !== was_ms) {
+        this.io.emit({ kind: "wdt:pretimeout", was_ms, set_ms, read_ms });
+      }
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      this.io.emit({ kind: "wdt:refused", operation: "pretimeout", problem: error.message });
+    }
+  }
+
+  /** What the chip is known to need, within what a service can keep. */
+  private minGapMs(hardwareMs: number): number {
+    return Math.min(this.facts?.minGapMs ?? 0, hardwareMs / 2);
   }
 
   private attempt(

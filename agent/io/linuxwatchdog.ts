@@ -130,6 +130,14 @@ export class LinuxWatchdog implements Watchdog {
     return this.#attempt("set the pretimeout of", set) * 1000;
   }
 
+  pretimeout(): number {
+    const device = this.#opened();
+    const seconds = this.#attempt("ask the pretimeout of", () =>
+      optional(() => device.getPretimeout()),
+    );
+    return (seconds ?? 0) * 1000;
+  }
+
   timeLeft(): number | null {
     const device = this.#opened();
     const seconds = this.#attempt("ask the time left of", () =>

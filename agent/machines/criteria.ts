@@ -157,8 +157,57 @@ export function measure(
       "> 0 s, or a driver that does not refresh by itself",
       open === null || open > 0,
     ),
+    ...kernelSettings(facts),
   ];
 }
+
+/**
+ * The early warning to set again after the timeout became `hardwareMs`: drivers keep a stale one.
+ * One that would come between two regular refreshes, at most half a timeout apart, is none.
+ */
+export function pretimeoutFor(setMs: number, hardwareMs: number): number {
+  return setMs < hardwareMs / 2 ? setMs : 0;
+}
+
+/** How the running kernel is set up, as far as it decides what happens to a countdown. */
+function kernelSettings(facts: WatchdogFacts): Criterion[] {
+  const { handleBootEnabled: boot, stopOnReboot: stops, pretimeoutMs, openTimeoutS } = facts;
+  const bounded = boot !== true || (openTimeoutS ?? 0) > 0;
+  const early = pretimeoutMs ?? 0;
+  const can = facts.governors.length === 0 ? "" : ` of ${facts.governors.join(", ")}`;
+  const governor = facts.governor === null ? "not shown" : `${facts.governor}${can}`;
+  const fits = early === 0 || pretimeoutFor(early, facts.timeoutMs ?? Infinity) !== 0;
+  return [
+    criterion("driver", driverOf(facts), "any", true),
+    criterion(
+      "boot_countdown",
+      boot === null ? "not shown" : boot ? "kernel refreshes it" : "left alone",
+      "left alone, or open_timeout",
+      bounded,
+    ),
+    criterion(
+      "stop_on_reboot",
+      stops === null ? "not shown" : stops === "driver" ? "as the driver has it" : stops,
+      "no",
+      stops === null || stops === "no",
+    ),
+    criterion("pretimeout", early === 0 ? "none" : seconds(early), "< half the timeout", fits),
+    criterion(
+      "governor",
+      governor,
+      "panic, if a pretimeout",
+      early === 0 || facts.governor === "panic",
+    ),
+  ];
+}
+
+/** The driver's module and how it was loaded, cut to what leaves room in one packet. */
+function driverOf({ driver, driverSettings }: WatchdogFacts): string {
+  const settings = Object.entries(driverSettings).map(([name, value]) => `${name}=${value}`);
+  return [driver ?? "not shown", ...settings].join(" ").slice(0, driverTextMax);
+}
+
+const driverTextMax = 80;
 
 /** What only an armed device shows: the granted timeout, and whether its refresh refreshes. */
 function proven(opened: Opened | null): Criterion[] {

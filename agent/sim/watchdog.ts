@@ -54,6 +54,8 @@ export interface WatchdogFaults {
   noWayOut?: boolean;
   /** A pretimeout set earlier is kept although the timeout became shorter. Read back. */
   stalePretimeout?: boolean;
+  /** A pretimeout once set cannot be cleared. Read back and reported. */
+  keepsPretimeout?: boolean;
   /** Time left never changes. Never taken as proof that the watchdog is running. */
   frozenTimeLeft?: boolean;
   /** Somebody else has the device. Reported with the holder. */
@@ -178,6 +180,14 @@ export class SimWatchdog implements Watchdog {
       nowayout: faults.noWayOut === true,
       holder: faults.busy ?? null,
       openTimeoutS: null,
+      handleBootEnabled: null,
+      stopOnReboot: null,
+      pretimeoutMs: this.pretimeoutMs,
+      governor: null,
+      governors: [],
+      driver: null,
+      driverSettings: {},
+      minGapMs: model.minGapMs,
     };
   }
 
@@ -211,12 +221,12 @@ export class SimWatchdog implements Watchdog {
 
   setPretimeout(pretimeoutMs: number): number {
     this.mustBeOpen();
+    const { faults } = this.chip;
     if (pretimeoutMs !== 0 && pretimeoutMs >= this.chip.timeoutMs) this.refuse(pretimeoutMs);
-    if (pretimeoutMs !== 0) this.pretimeoutMs = pretimeoutMs;
+    if (pretimeoutMs !== 0 || faults.keepsPretimeout !== true) this.pretimeoutMs = pretimeoutMs;
     return this.pretimeoutMs;
   }
 
-  /** The pretimeout as the driver reads it back; may be stale. */
   pretimeout(): number {
     return this.pretimeoutMs;
   }

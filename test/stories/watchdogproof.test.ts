@@ -26,7 +26,10 @@ function bench(faults: WatchdogFaults, model: Partial<WatchdogModel> = {}) {
   const nothing = (): void => undefined;
   const watchdog = new SimWatchdog(chip, clock);
   const io = { clock, watchdog, problem: "", noteCulprit: nothing, clearCulprit: nothing };
-  const head = new WatchdogHead({ ...io, emit: (event) => events.push(event) }, configOf({}));
+  const head = new WatchdogHead(
+    { ...io, emit: (event) => events.push(event) },
+    configOf({ watchdog: { allow_disarm: true } }),
+  );
   head.start();
   const run = (ms: number): void => {
     const endMs = clock.now() + ms;
@@ -38,7 +41,7 @@ function bench(faults: WatchdogFaults, model: Partial<WatchdogModel> = {}) {
   const value = (name: string): string =>
     head.probe().criteria.find((one) => one.name === name)?.value ?? "absent";
   const told = (kind: string): AgentEvent[] => events.filter((event) => event.kind === kind);
-  return { clock, chip, resets, head, run, value, told };
+  return { clock, chip, watchdog, resets, head, run, value, told };
 }
 
 for (const [name, model] of [
@@ -115,6 +118,41 @@ stories("A2-01 what cannot be told is not claimed", () => {
   for (const { told, resets } of [blind, frozen]) {
     assert.equal([...told("wdt:refused"), ...told("wdt:refresh_by"), ...resets], []);
   }
+});
+
+for (const [what, faults, read] of [
+  ["cleared", {}, 0],
+  ["that cannot be cleared is told", { keepsPretimeout: true }, 8000],
+] as const) {
+  stories(`A2-19 a stale pretimeout is ${what}, as read back`, () => {
+    const { head, chip, told, watchdog, value } = bench({ stalePretimeout: true, clamps: true });
+    assert.equal(told("wdt:pretimeout"), []);
+    watchdog.setPretimeout(8000);
+    chip.faults = { ...chip.faults, ...faults, grantsMs: 6000 };
+    head.send({ kind: "disarm", atMs: 0, by: "test" });
+    head.send({ kind: "arm", atMs: 0, promiseMs: 60_000 });
+    assert.equal(told("wdt:pretimeout"), [
+      { kind: "wdt:pretimeout", was_ms: 8000, set_ms: 0, read_ms: read },
+    ]);
+    assert.equal([watchdog.pretimeout(), value("pretimeout")], [read, read === 0 ? "none" : "8 s"]);
+  });
+}
+
+stories("a pretimeout that fits is set again and kept", () => {
+  const { head, told, watchdog } = bench({});
+  watchdog.setPretimeout(8000);
+  head.send({ kind: "disarm", atMs: 0, by: "test" });
+  head.send({ kind: "arm", atMs: 0, promiseMs: 60_000 });
+  assert.equal([watchdog.pretimeout(), told("wdt:pretimeout")], [8000, []]);
+});
+
+stories("a chip that bears no hasty refresh is served with its gap, and no proof breaks it", () => {
+  const { chip, run, head, resets } = bench({ clamps: true }, { maxMs: 30_000, minGapMs: 5000 });
+  assert.is(head.status().via, "service");
+  chip.gapMinMs = Infinity;
+  run(3_600_000);
+  assert.ok(chip.gapMinMs >= 5000, `${chip.gapMinMs}`);
+  assert.equal(resets, []);
 });
 
 stories("a proof costs no wake-ups once it is done", () => {
