@@ -25,6 +25,16 @@ export type AgentEvent =
       cause: Cause;
       culprit: string;
     }
+  | {
+      kind: "boot:last_words";
+      boot: string;
+      cause: Cause;
+      culprit: string;
+      stage: Stage;
+      refreshed_ago_ms: number;
+      reset_in_ms: number;
+      trail: string;
+    }
   | { kind: "boot:fallback"; from: Slot; slot: Slot; failures: number }
   | { kind: "boot:record_refused"; problem: string }
   | { kind: "boot:adopted"; remaining_ms: number; uncovered_ms: number }
@@ -34,6 +44,13 @@ export type AgentEvent =
   | { kind: "wdt:armed"; backend: Backend; hardware_ms: number; promise_ms: number }
   | { kind: "wdt:disarmed"; by: string }
   | { kind: "wdt:withheld"; culprit: string; reset_in_ms: number }
+  | {
+      kind: "wdt:pre_reset";
+      cause: Cause;
+      culprit: string;
+      deadline_ms: number;
+      reset_in_ms: number;
+    }
   | { kind: "wdt:resumed"; culprit: string; withheld_ms: number }
   | { kind: "wdt:hold"; until_ms: number; by: string }
   | { kind: "wdt:hold_ended"; by: string }
@@ -69,6 +86,7 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "agent:defect": "safety",
   "boot:stage": "state",
   "boot:died": "safety",
+  "boot:last_words": "safety",
   "boot:fallback": "safety",
   "boot:record_refused": "safety",
   "boot:adopted": "safety",
@@ -78,6 +96,7 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "wdt:armed": "safety",
   "wdt:disarmed": "safety",
   "wdt:withheld": "safety",
+  "wdt:pre_reset": "safety",
   "wdt:resumed": "safety",
   "wdt:hold": "safety",
   "wdt:hold_ended": "safety",

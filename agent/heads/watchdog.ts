@@ -29,6 +29,8 @@ export interface WatchdogIo {
   /** Cause before reset: stores the culprit, and forgets it when the reset is off. */
   readonly noteCulprit: (culprit: string) => void;
   readonly clearCulprit: () => void;
+  /** The reset is near: keep what is known. Taken back by `clearCulprit`. */
+  readonly lastWords: (culprit: string, checkedInMs: number, deadlineMs: number) => void;
   readonly emit: (event: AgentEvent) => void;
 }
 
@@ -251,6 +253,9 @@ export class WatchdogHead {
         });
       case "note_cause":
         this.io.noteCulprit(effect.culprit);
+        return null;
+      case "last_words":
+        this.io.lastWords(effect.culprit, effect.checkedInMs, effect.deadlineMs);
         return null;
       case "clear_cause":
         this.io.clearCulprit();

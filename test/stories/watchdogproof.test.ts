@@ -27,7 +27,7 @@ function bench(faults: WatchdogFaults, model: Partial<WatchdogModel> = {}) {
   const watchdog = new SimWatchdog(chip, clock);
   const io = { clock, watchdog, problem: "", noteCulprit: nothing, clearCulprit: nothing };
   const head = new WatchdogHead(
-    { ...io, emit: (event) => events.push(event) },
+    { ...io, lastWords: nothing, emit: (event) => events.push(event) },
     configOf({ watchdog: { allow_disarm: true } }),
   );
   head.start();
