@@ -109,10 +109,11 @@ export class Agent {
     const words = this.lastWords.read(this.io.platform.machineBootId(), previous);
     if (words !== null) this.emit(words);
     this.boot.start();
-    const { runningMs } = this.watchdog;
+    const { runningMs, refreshedAgoMs } = this.watchdog;
     this.watchdog.start();
     // Arming set the counter anew: one that shows the same as before does not count at all.
     this.boot.adopted(this.watchdog.runningMs === runningMs ? null : runningMs);
+    this.boot.tellUnobserved(this.watchdog.runningMs === runningMs ? null : refreshedAgoMs);
     this.adoptedMs = this.io.clock.now();
     this.tee.start();
     this.boot.noteTold();
@@ -162,7 +163,7 @@ export class Agent {
 
   /** Ends the agent with the watchdog left counting: stopping never disarms. */
   stop(): void {
-    this.boot.noteClosing("clean", "");
+    this.boot.noteClosing("clean", "", this.watchdog.checkedInMs);
     this.emit({ kind: "agent:stopping", cause: "clean" });
     this.stopping = true;
     this.cancelWake();

@@ -38,6 +38,7 @@ export type AgentEvent =
   | { kind: "boot:fallback"; from: Slot; slot: Slot; failures: number }
   | { kind: "boot:record_refused"; problem: string }
   | { kind: "boot:adopted"; remaining_ms: number; uncovered_ms: number }
+  | { kind: "boot:unobserved"; unobserved_ms?: number; by: "note" | "time_left" | "unknown" }
   | { kind: "boot:confirmed"; slot: Slot; failures: number }
   | { kind: "wdt:verdict"; backend: Backend; protected: boolean; because: string }
   | { kind: "wdt:granted"; asked_ms: number; granted_ms: number }
@@ -90,6 +91,7 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "boot:fallback": "safety",
   "boot:record_refused": "safety",
   "boot:adopted": "safety",
+  "boot:unobserved": "safety",
   "boot:confirmed": "state",
   "wdt:verdict": "safety",
   "wdt:granted": "state",

@@ -77,6 +77,18 @@ export class WatchdogHead {
     return leftMs === null || leftMs <= 0 ? null : leftMs;
   }
 
+  /** How long ago the device was last refreshed by whoever had it before us, ms. */
+  get refreshedAgoMs(): number | null {
+    const { timeoutMs, timeLeftMs } = this.io.watchdog?.facts() ?? {};
+    if (timeoutMs == null || timeLeftMs == null || timeLeftMs <= 0) return null;
+    return Math.max(timeoutMs - timeLeftMs, 0);
+  }
+
+  /** The last check-in while a countdown runs, ms. */
+  get checkedInMs(): number | undefined {
+    return "checkedInMs" in this.state ? this.state.checkedInMs : undefined;
+  }
+
   /** Announces the judgement, registers the tasks and arms. */
   start(): void {
     const { backend, because } = this.judgement;
