@@ -8,6 +8,7 @@ import { Broken, Failure } from "./errors.ts";
 import { type AgentEvent, EventRing, eventClass } from "./events.ts";
 import { BootHead } from "./heads/boot.ts";
 import { HostHead, type Line } from "./heads/host.ts";
+import { LastWords, type Words } from "./heads/lastwords.ts";
 import { TeeHead } from "./heads/tee.ts";
 import { TeeMemory } from "./heads/teememory.ts";
 import { WatchdogHead } from "./heads/watchdog.ts";
@@ -61,6 +62,7 @@ export class Agent {
   readonly host: HostHead;
   readonly ledger: Ledger;
   private readonly teeMemory: TeeMemory;
+  private readonly lastWords: LastWords;
   private readonly queue: Input[] = [];
   private draining = false;
   private adoptedMs = Infinity;
@@ -73,6 +75,7 @@ export class Agent {
     this.io = io;
     this.config = config;
     const emit = (event: AgentEvent): void => this.emit(event);
+    this.lastWords = new LastWords(io.disk);
     this.boot = new BootHead(io, config, emit);
     this.watchdog = new WatchdogHead(
       {
@@ -80,7 +83,13 @@ export class Agent {
         watchdog: io.watchdog,
         problem: io.watchdogProblem,
         noteCulprit: (culprit) => this.boot.noteClosing("watchdog", culprit),
-        clearCulprit: () => this.boot.clearClosing(),
+        clearCulprit: () => {
+          this.boot.clearClosing();
+          this.lastWords.takeBack();
+        },
+        lastWords: (culprit, refreshedMs, deadlineMs) => {
+          this.speakLast({ cause: "watchdog", culprit, refreshedMs, deadlineMs });
+        },
         emit,
       },
       config,
@@ -96,11 +105,15 @@ export class Agent {
   /** Takes over the watchdog and begins to work. */
   start(): void {
     this.boot.tell();
+    const previous = this.boot.journal.value.past.at(-1)?.boot;
+    const words = this.lastWords.read(this.io.platform.machineBootId(), previous);
+    if (words !== null) this.emit(words);
     this.boot.start();
-    const { runningMs } = this.watchdog;
+    const { runningMs, refreshedAgoMs } = this.watchdog;
     this.watchdog.start();
     // Arming set the counter anew: one that shows the same as before does not count at all.
     this.boot.adopted(this.watchdog.runningMs === runningMs ? null : runningMs);
+    this.boot.tellUnobserved(this.watchdog.runningMs === runningMs ? null : refreshedAgoMs);
     this.adoptedMs = this.io.clock.now();
     this.tee.start();
     this.boot.noteTold();
@@ -133,7 +146,9 @@ export class Agent {
     this.call(() => {
       this.boot.noteClosing("commanded", by);
       this.emit({ kind: "agent:stopping", cause: "commanded" });
-      this.io.clock.at(this.io.clock.now() + resetDelayMs, () => {
+      const deadlineMs = this.io.clock.now() + resetDelayMs;
+      this.announce({ cause: "commanded", culprit: by, deadlineMs });
+      this.io.clock.at(deadlineMs, () => {
         this.stopping = true;
         this.io.platform.reboot();
       });
@@ -148,7 +163,7 @@ export class Agent {
 
   /** Ends the agent with the watchdog left counting: stopping never disarms. */
   stop(): void {
-    this.boot.noteClosing("clean", "");
+    this.boot.noteClosing("clean", "", this.watchdog.checkedInMs);
     this.emit({ kind: "agent:stopping", cause: "clean" });
     this.stopping = true;
     this.cancelWake();
@@ -199,6 +214,30 @@ export class Agent {
       config,
       memory.history,
     );
+  }
+
+  /** Stores why the reset comes and what led to it, synced: the report alone may not leave. */
+  private speakLast(words: Pick<Words, "cause" | "culprit" | "refreshedMs" | "deadlineMs">): void {
+    const boot = this.boot.id;
+    const machine = this.io.platform.machineBootId();
+    const stage = this.boot.entry?.stage ?? "runtime";
+    const atMs = this.io.clock.now();
+    this.lastWords.store({ ...words, boot, machine, stage, atMs }, this.ring.recent());
+  }
+
+  /** Cause before reset (DESIGN, rule 7), for a reset that does not come of a late task. */
+  private announce(reset: { cause: Words["cause"]; culprit: string; deadlineMs: number }): void {
+    const { state } = this.watchdog;
+    const nowMs = this.io.clock.now();
+    const refreshedMs = "checkedInMs" in state ? state.checkedInMs : nowMs;
+    this.speakLast({ ...reset, refreshedMs });
+    this.emit({
+      kind: "wdt:pre_reset",
+      cause: reset.cause,
+      culprit: reset.culprit,
+      deadline_ms: Math.round(reset.deadlineMs),
+      reset_in_ms: Math.max(Math.round(reset.deadlineMs - nowMs), 0),
+    });
   }
 
   /** Another head chose a reset: the refresh is withheld for good. */
@@ -292,6 +331,7 @@ export class Agent {
     this.ledger.flush();
     // After the reports: what the record says was told must have reached the disk first.
     this.boot.journal.flush();
+    if (this.ledger.degraded === null) this.lastWords.clear();
     const dropped = this.ledger.takeDrops();
     if (dropped > 0) this.emit({ kind: "report:dropped", count: dropped, class: "state" });
     const problem = this.ledger.degraded;
@@ -330,8 +370,17 @@ export class Agent {
     this.stopping = true;
     this.cancelWake();
     this.boot.noteClosing("watchdog", "agent");
-    this.emit({ kind: "wdt:withheld", culprit: "agent", reset_in_ms: 0 });
+    const { state } = this.watchdog;
+    const deadlineMs = "deadlineMs" in state ? state.deadlineMs : this.io.clock.now();
+    const reset_in_ms = Math.max(Math.round(deadlineMs - this.io.clock.now()), 0);
+    this.emit({ kind: "wdt:withheld", culprit: "agent", reset_in_ms });
+    if (this.watchdog.isArmed) this.announce({ cause: "watchdog", culprit: "agent", deadlineMs });
     this.flush();
+    try {
+      this.host.pump();
+    } catch {
+      // The line may be where the defect is; the reports are on disk.
+    }
     // Nobody would end an agent that stands still on a card without a watchdog.
     if (!this.watchdog.isArmed) throw error;
   }

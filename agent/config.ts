@@ -25,6 +25,7 @@ const settingsShape = map({
       hardware_max_s: optional(number),
       allow_disarm: optional(bool),
       hold_max_s: optional(number),
+      pre_reset_s: optional(number),
     }),
   ),
   tee: optional(
@@ -63,6 +64,8 @@ const simulatedServices = ["keystore", "attestation"];
 
 /** T2 when nobody says otherwise: long enough for a slow disk, short enough for an operator. */
 const promiseDefaultS = 60;
+/** How long before a promised reset it is announced: a dozen reports at 9600 Bd. */
+const preResetDefaultS = 10;
 /** Faster check-ins would be a load of their own. */
 const taskEveryMinS = 0.1;
 
@@ -99,6 +102,10 @@ function checkSpans(settings: Settings): void {
   const holdS = settings.watchdog?.hold_max_s;
   if (holdS !== undefined && !(holdS > 0)) {
     refuse("watchdog.hold_max_s", `is ${holdS}; it is more than 0 seconds`);
+  }
+  const preS = settings.watchdog?.pre_reset_s;
+  if (preS !== undefined && !(preS > 0)) {
+    refuse("watchdog.pre_reset_s", `is ${preS}; it is more than 0 seconds`);
   }
   const names = new Set<string>();
   for (const [at, { name, every_s }] of (settings.tasks ?? []).entries()) {
@@ -141,6 +148,7 @@ export function configure(settings: Settings, version: string): AgentConfig {
     runtime: runtimeConfig(promiseMs, plan, {
       allowDisarm: watchdog.allow_disarm ?? false,
       holdMaxMs: (watchdog.hold_max_s ?? plan.holdMaxMs / 1000) * 1000,
+      preResetMs: (watchdog.pre_reset_s ?? preResetDefaultS) * 1000,
     }),
     teePolicy,
     tee: teeConfig(services.map((name) => ({ name }))),
@@ -154,7 +162,7 @@ export function configure(settings: Settings, version: string): AgentConfig {
 export function runtimeConfig(
   promiseMs: number,
   plan: BootPlan,
-  allow: { allowDisarm: boolean; holdMaxMs: number },
+  allow: { allowDisarm: boolean; holdMaxMs: number; preResetMs: number },
 ): RuntimeConfig {
   return {
     promiseMs,
@@ -163,6 +171,7 @@ export function runtimeConfig(
     // A window of ten promised timeouts: one warning per window, not one per late refresh.
     slackWindowMs: promiseMs * 10,
     holdMaxMs: Math.min(allow.holdMaxMs, plan.holdMaxMs),
+    preResetMs: allow.preResetMs,
     disarmAllowed: allow.allowDisarm,
     tasksMax: 16,
   };

@@ -3,6 +3,7 @@
  * not `trace` also becomes a report: journalled, numbered, sent to the subscribed host and kept
  * until it is acknowledged.
  */
+import type { RefreshBy } from "./io/watchdog.ts";
 import type { Cause, Slot, Stage } from "./machines/bootrecord.ts";
 import type { Backend } from "./machines/criteria.ts";
 
@@ -24,20 +25,40 @@ export type AgentEvent =
       cause: Cause;
       culprit: string;
     }
+  | {
+      kind: "boot:last_words";
+      boot: string;
+      cause: Cause;
+      culprit: string;
+      stage: Stage;
+      refreshed_ago_ms: number;
+      reset_in_ms: number;
+      trail: string;
+    }
   | { kind: "boot:fallback"; from: Slot; slot: Slot; failures: number }
   | { kind: "boot:record_refused"; problem: string }
   | { kind: "boot:adopted"; remaining_ms: number; uncovered_ms: number }
+  | { kind: "boot:unobserved"; unobserved_ms?: number; by: "note" | "time_left" | "unknown" }
   | { kind: "boot:confirmed"; slot: Slot; failures: number }
   | { kind: "wdt:verdict"; backend: Backend; protected: boolean; because: string }
   | { kind: "wdt:granted"; asked_ms: number; granted_ms: number }
   | { kind: "wdt:armed"; backend: Backend; hardware_ms: number; promise_ms: number }
   | { kind: "wdt:disarmed"; by: string }
   | { kind: "wdt:withheld"; culprit: string; reset_in_ms: number }
+  | {
+      kind: "wdt:pre_reset";
+      cause: Cause;
+      culprit: string;
+      deadline_ms: number;
+      reset_in_ms: number;
+    }
   | { kind: "wdt:resumed"; culprit: string; withheld_ms: number }
   | { kind: "wdt:hold"; until_ms: number; by: string }
   | { kind: "wdt:hold_ended"; by: string }
   | { kind: "wdt:slack"; slack_ms: number; promise_ms: number }
   | { kind: "wdt:refused"; operation: string; problem: string }
+  | { kind: "wdt:pretimeout"; was_ms: number; set_ms: number; read_ms: number }
+  | { kind: "wdt:refresh_by"; by: RefreshBy; because: string }
   | { kind: "wdt:refreshed" }
   | { kind: "tee:step"; step: string; epoch: number }
   | { kind: "tee:crashed"; epoch: number; rung: string; code: string; trigger: string }
@@ -66,20 +87,25 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "agent:defect": "safety",
   "boot:stage": "state",
   "boot:died": "safety",
+  "boot:last_words": "safety",
   "boot:fallback": "safety",
   "boot:record_refused": "safety",
   "boot:adopted": "safety",
+  "boot:unobserved": "safety",
   "boot:confirmed": "state",
   "wdt:verdict": "safety",
   "wdt:granted": "state",
   "wdt:armed": "safety",
   "wdt:disarmed": "safety",
   "wdt:withheld": "safety",
+  "wdt:pre_reset": "safety",
   "wdt:resumed": "safety",
   "wdt:hold": "safety",
   "wdt:hold_ended": "safety",
   "wdt:slack": "state",
   "wdt:refused": "safety",
+  "wdt:pretimeout": "state",
+  "wdt:refresh_by": "safety",
   "wdt:refreshed": "trace",
   "tee:step": "state",
   "tee:crashed": "safety",

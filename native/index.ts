@@ -56,6 +56,8 @@ export interface RuntimeOptions {
   readonly promiseMs: number;
   /** At most T1 / 2. */
   readonly minGapMs: number;
+  /** Refresh by WDIOC_SETTIMEOUT of so many whole seconds; 0 or absent = by WDIOC_KEEPALIVE. */
+  readonly timeoutS?: number;
 }
 
 export interface RuntimeStats {

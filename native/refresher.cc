@@ -124,6 +124,12 @@ int Refresher::Touch(int64_t now) {
     }
     return write(plan.fd, stamp, sizeof(stamp)) < 0 ? errno : 0;
   }
+  if (plan.timeout_s > 0) {
+    int seconds = plan.timeout_s;
+    if (ioctl(plan.fd, WDIOC_SETTIMEOUT, &seconds) == 0) return 0;
+    if (errno != EOPNOTSUPP && errno != ENOTTY) return errno;
+    plan.timeout_s = 0;
+  }
   if (!by_write_) {
     int unused = 0;
     if (ioctl(plan.fd, WDIOC_KEEPALIVE, &unused) == 0) return 0;

@@ -53,6 +53,9 @@ struct RefreshPlan {
   // false: WDIOC_KEEPALIVE. true: a refresh is the time written as 8 little-endian bytes, so that
   // the reader of a pipe learns when it happened.
   bool stamps = false;
+  // > 0: a refresh is WDIOC_SETTIMEOUT of so many seconds, for drivers whose WDIOC_KEEPALIVE is
+  // dead. A driver that comes to refuse it is refreshed by the other ways again.
+  int timeout_s = 0;
   int64_t hardware_ns = 0;
   int64_t promise_ns = 0;
   int64_t min_gap_ns = 0;

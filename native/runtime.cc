@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <climits>
 #include <cmath>
 #include <string>
 
@@ -43,6 +44,14 @@ RefreshPlan ReadPlan(const Napi::CallbackInfo& info) {
     throw ArgumentError(env, "ERR_INVALID_ARG_TYPE", "kind must be \"watchdog\" or \"pipe\"");
   }
   plan.stamps = kind == "pipe";
+  const Napi::Value timeout = options.Get("timeoutS");
+  if (!timeout.IsUndefined()) {
+    const double seconds = timeout.IsNumber() ? timeout.As<Napi::Number>().DoubleValue() : NAN;
+    if (!(seconds >= 0 && seconds <= INT_MAX && seconds == std::floor(seconds))) {
+      throw ArgumentError(env, "ERR_OUT_OF_RANGE", "timeoutS must be whole seconds, 0 or more");
+    }
+    plan.timeout_s = static_cast<int>(seconds);
+  }
   plan.hardware_ns = TimeOption(options, "hardwareMs");
   plan.promise_ns = TimeOption(options, "promiseMs");
   plan.min_gap_ns = TimeOption(options, "minGapMs");

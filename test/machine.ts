@@ -37,6 +37,15 @@ export class Machine {
     return this.at(`dev/${name}`);
   }
 
+  /** The module behind a class entry, by the links that the kernel makes. */
+  drive(bus: string, name: string, module: string): void {
+    const entry = `sys/devices/${bus}/watchdog/${name}`;
+    mkdirSync(this.at(`sys/bus/drivers/${module}`), { recursive: true });
+    symlinkSync(this.at(`sys/devices/${bus}`), this.at(`${entry}/device`));
+    symlinkSync(this.at(`sys/bus/drivers/${module}`), this.at(`sys/devices/${bus}/driver`));
+    symlinkSync(this.at(`sys/module/${module}`), this.at(`sys/bus/drivers/${module}/module`));
+  }
+
   hold(pid: number, name: string, path: string): void {
     this.write(`proc/${pid}/comm`, name);
     mkdirSync(this.at(`proc/${pid}/fd`));

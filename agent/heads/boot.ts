@@ -35,6 +35,8 @@ export class BootHead {
   /** The firmware began this boot; a later start of the agent has a stale hand-off record. */
   private continues = false;
   private aliveMs = 0;
+  /** The last check-in of the agent before this one on the same machine; null when not noted. */
+  private checkedInMs: number | null = null;
 
   constructor(io: BootIo, config: AgentConfig, emit: (event: AgentEvent) => void) {
     this.io = io;
@@ -78,6 +80,9 @@ export class BootHead {
       hardware: this.hardwareCause(flagged),
       attemptsMax: config.plan.attemptsMax,
     };
+    if (current?.machine === machine) {
+      this.checkedInMs = journal.value.closing?.checkedInMs ?? null;
+    }
     journal.stage(record.beginBoot(journal.value, begin).record);
   }
 
@@ -132,6 +137,19 @@ export class BootHead {
     this.send({ kind: "adopted", atMs });
   }
 
+  /**
+   * Between two agents nobody looked at the card, although the watchdog counted on. How long is
+   * known from the earlier one's note, or from how far the countdown has run (`refreshedAgoMs`).
+   */
+  tellUnobserved(refreshedAgoMs: number | null): void {
+    if (this.journal.value.past.at(-1)?.cause !== "agent_restart") return;
+    const notedMs = this.checkedInMs === null ? null : this.io.clock.now() - this.checkedInMs;
+    const by = notedMs !== null ? "note" : refreshedAgoMs !== null ? "time_left" : "unknown";
+    const ms = notedMs ?? refreshedAgoMs;
+    const span = ms === null ? {} : { unobserved_ms: Math.max(Math.round(ms), 0) };
+    this.emit({ kind: "boot:unobserved", ...span, by });
+  }
+
   /** All readiness checks passed: the boot is confirmed, once. */
   ready(): void {
     this.send({ kind: "ready", atMs: this.io.clock.now() });
@@ -142,9 +160,9 @@ export class BootHead {
   }
 
   /** Cause before reset: stored and synced before whatever is about to end this boot. */
-  noteClosing(cause: record.Cause, culprit: string): void {
+  noteClosing(cause: record.Cause, culprit: string, checkedInMs?: number): void {
     const noted = this.uptimeNoted(this.journal.value);
-    this.journal.commit(record.closing(noted, cause, culprit));
+    this.journal.commit(record.closing(noted, cause, culprit, checkedInMs));
   }
 
   clearClosing(): void {

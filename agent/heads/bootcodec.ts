@@ -24,7 +24,7 @@ const shape = map({
   trial: optional(slot),
   failures: map({ a: uint, b: uint }),
   current: optional(entry),
-  closing: optional(map({ cause, culprit: text })),
+  closing: optional(map({ cause, culprit: text, checkedInMs: optional(uint) })),
   past: list(entry, pastMax),
 });
 

@@ -6,18 +6,20 @@ import type { AgentConfig } from "../config.ts";
 import { assertNever, Failure } from "../errors.ts";
 import type { AgentEvent } from "../events.ts";
 import type { Clock } from "../io/clock.ts";
-import type { RefreshService, ServicePlan, Watchdog } from "../io/watchdog.ts";
+import type { Watchdog, WatchdogFacts } from "../io/watchdog.ts";
 import {
   type Criterion,
   causedReset,
   type Judgement,
   judge,
   measure,
+  pretimeoutFor,
   type Wanted,
 } from "../machines/criteria.ts";
 import { step } from "../machines/fsm.ts";
 import * as runtime from "../machines/runtime.ts";
 import type { Probe, ResponseOf, WatchdogState } from "../wire/commands.ts";
+import { Refreshing } from "./refreshing.ts";
 
 export interface WatchdogIo {
   readonly clock: Clock;
@@ -27,6 +29,8 @@ export interface WatchdogIo {
   /** Cause before reset: stores the culprit, and forgets it when the reset is off. */
   readonly noteCulprit: (culprit: string) => void;
   readonly clearCulprit: () => void;
+  /** The reset is near: keep what is known. Taken back by `clearCulprit`. */
+  readonly lastWords: (culprit: string, checkedInMs: number, deadlineMs: number) => void;
   readonly emit: (event: AgentEvent) => void;
 }
 
@@ -40,18 +44,21 @@ export class WatchdogHead {
   private readonly identity: string;
   private readonly path: string;
   private readonly wanted: Wanted;
-  /** As judged, and measured again once the device is open and tells more. */
-  private criteria: readonly Criterion[];
-  private service: RefreshService | null = null;
-  private plan: ServicePlan | null = null;
-  private refreshes = 0;
+  /** Read anew once the device is open and tells more; null where there is none. */
+  private facts: WatchdogFacts | null;
+  private readonly refreshing: Refreshing | null;
+  /** T1 as asked for and as granted, ms, once the device is open. */
+  private granted: { askedMs: number; grantedMs: number } | null = null;
   private failures = 0;
 
   /** Looks at the device without opening it; a Failure when `require` is not met. */
   constructor(io: WatchdogIo, config: AgentConfig) {
     this.io = io;
     this.config = config;
+    const { watchdog } = io;
+    this.refreshing = watchdog === null ? null : new Refreshing({ ...io, watchdog });
     const facts = io.watchdog?.facts() ?? null;
+    this.facts = facts;
     this.identity = facts?.identity ?? "none";
     this.path = facts?.path ?? "none";
     this.flagged = causedReset(facts?.bootStatus ?? null);
@@ -60,7 +67,6 @@ export class WatchdogHead {
       hardwareMaxMs: config.hardwareMaxMs,
     };
     this.judgement = judge(facts, this.wanted, io.problem);
-    this.criteria = this.judgement.criteria;
     this.state = runtime.initial(config.runtime, this.judgement);
     this.demand();
   }
@@ -69,6 +75,18 @@ export class WatchdogHead {
   get runningMs(): number | null {
     const leftMs = this.io.watchdog?.facts().timeLeftMs ?? null;
     return leftMs === null || leftMs <= 0 ? null : leftMs;
+  }
+
+  /** How long ago the device was last refreshed by whoever had it before us, ms. */
+  get refreshedAgoMs(): number | null {
+    const { timeoutMs, timeLeftMs } = this.io.watchdog?.facts() ?? {};
+    if (timeoutMs == null || timeLeftMs == null || timeLeftMs <= 0) return null;
+    return Math.max(timeoutMs - timeLeftMs, 0);
+  }
+
+  /** The last check-in while a countdown runs, ms. */
+  get checkedInMs(): number | undefined {
+    return "checkedInMs" in this.state ? this.state.checkedInMs : undefined;
   }
 
   /** Announces the judgement, registers the tasks and arms. */
@@ -95,11 +113,12 @@ export class WatchdogHead {
 
   /** When the machine next wants a tick. */
   get dueMs(): number {
-    return runtime.dueMs(this.state);
+    return Math.min(runtime.dueMs(this.state), this.refreshing?.dueMs ?? Infinity);
   }
 
   tick(nowMs: number): void {
-    if (nowMs >= this.dueMs) this.send({ kind: "tick", atMs: nowMs });
+    this.refreshing?.tick(nowMs);
+    if (nowMs >= runtime.dueMs(this.state)) this.send({ kind: "tick", atMs: nowMs });
   }
 
   /** Sends one event and performs what follows. Throws the Failure with which it was refused. */
@@ -123,8 +142,7 @@ export class WatchdogHead {
 
   /** Ends the refresh on purpose, with the countdown left running: closing never disarms. */
   close(): void {
-    this.service?.stop();
-    this.io.watchdog?.close();
+    this.refreshing?.close();
   }
 
   probe(): Probe {
@@ -138,7 +156,7 @@ export class WatchdogHead {
       protected: isProtected,
       identity,
       path,
-      criteria: [...this.criteria],
+      criteria: this.measured(),
     };
   }
 
@@ -146,7 +164,7 @@ export class WatchdogHead {
     const { state, judgement } = this;
     const running = "deadlineMs" in state ? state : null;
     const via = running?.via ?? "none";
-    const counts = this.service?.stats();
+    const counts = this.refreshing?.service?.stats();
     const nowMs = this.io.clock.now();
     const real = judgement.backend === "direct" || judgement.backend === "service";
     return {
@@ -160,7 +178,7 @@ export class WatchdogHead {
       promise_ms: running?.promiseMs ?? this.config.runtime.promiseMs,
       ...(running === null ? {} : this.runningStatus(running, nowMs)),
       now_ms: Math.round(nowMs),
-      refreshes: counts?.refreshes ?? this.refreshes,
+      refreshes: counts?.refreshes ?? this.refreshing?.count ?? 0,
       failures: (counts?.failures ?? 0) + this.failures,
       ...(counts === undefined
         ? {}
@@ -180,6 +198,14 @@ export class WatchdogHead {
         late,
       })),
     };
+  }
+
+  /** Every criterion as it stands now: what only time shows is measured while the card runs. */
+  private measured(): Criterion[] {
+    if (this.facts === null) return [...this.judgement.criteria];
+    const proof = this.refreshing?.proof ?? null;
+    const opened = this.granted === null ? null : { ...this.granted, proof };
+    return measure(this.facts, this.wanted, opened);
   }
 
   private runningStatus(running: runtime.Running, nowMs: number): Partial<WatchdogState> {
@@ -209,7 +235,7 @@ export class WatchdogHead {
       held ? "watchdog.busy" : "watchdog.missing",
       `a hardware watchdog is required and there is none to rely on: ${why}. ` +
         "Load its driver or free the device, or allow running without (--watchdog prefer)",
-      { details: { criteria: this.criteria } },
+      { details: { criteria: this.measured() } },
     );
   }
 
@@ -222,20 +248,26 @@ export class WatchdogHead {
       case "serve": {
         const { hardwareMs, promiseMs } = effect;
         return this.attempt("open", () => {
-          this.plan = { hardwareMs, promiseMs, minGapMs: 0 };
-          this.service = this.io.watchdog?.serve(this.plan) ?? null;
+          this.refreshing?.serve({ hardwareMs, promiseMs, minGapMs: this.minGapMs(hardwareMs) });
           return null;
         });
       }
       case "refresh":
-        return this.attempt("refresh", () => this.refresh());
+        return this.attempt("refresh", () => {
+          this.refreshing?.refresh();
+          this.io.emit({ kind: "wdt:refreshed" });
+          return null;
+        });
       case "stop":
         return this.attempt("disarm", () => {
-          this.disarm();
+          this.refreshing?.disarm();
           return { kind: "disarmed", atMs, by: effect.by };
         });
       case "note_cause":
         this.io.noteCulprit(effect.culprit);
+        return null;
+      case "last_words":
+        this.io.lastWords(effect.culprit, effect.checkedInMs, effect.deadlineMs);
         return null;
       case "clear_cause":
         this.io.clearCulprit();
@@ -255,7 +287,6 @@ export class WatchdogHead {
     const watchdog = this.io.watchdog;
     if (watchdog === null) throw new Failure("watchdog.missing", this.io.problem);
     if (!watchdog.isOpen) watchdog.open();
-    this.criteria = measure({ ...watchdog.facts(), holder: null }, this.wanted);
     let grantedMs: number;
     try {
       grantedMs = watchdog.setTimeout(hardwareMs);
@@ -265,38 +296,32 @@ export class WatchdogHead {
       this.io.emit({ kind: "wdt:refused", operation: "set_timeout", problem: error.message });
       if (grantedMs === 0) throw error;
     }
+    this.keepPretimeout(watchdog, grantedMs);
+    this.facts = { ...watchdog.facts(), pretimeoutMs: watchdog.pretimeout(), holder: null };
+    this.granted = { askedMs: hardwareMs, grantedMs };
+    this.refreshing?.begin(grantedMs);
     return { kind: "opened", atMs: this.io.clock.now(), grantedMs, askedMs: hardwareMs };
   }
 
-  /** A device that does not stop is refreshed as before: letting go of it would be a reset. */
-  private disarm(): void {
-    const { watchdog } = this.io;
+  /** Each change of the timeout may leave a pretimeout that no longer fits it. */
+  private keepPretimeout(watchdog: Watchdog, hardwareMs: number): void {
+    const was_ms = watchdog.pretimeout();
+    if (was_ms === 0) return;
+    const set_ms = pretimeoutFor(was_ms, hardwareMs);
     try {
-      watchdog?.disarm();
-      this.service = null;
+      const read_ms = watchdog.setPretimeout(set_ms);
+      if (read_ms !== was_ms || set_ms !== was_ms) {
+        this.io.emit({ kind: "wdt:pretimeout", was_ms, set_ms, read_ms });
+      }
     } catch (error) {
-      if (this.service !== null) this.serveAgain();
-      throw error;
+      if (!(error instanceof Failure)) throw error;
+      this.io.emit({ kind: "wdt:refused", operation: "pretimeout", problem: error.message });
     }
   }
 
-  /** The refused attempt may have ended the service, or left it running. */
-  private serveAgain(): void {
-    const { watchdog } = this.io;
-    if (watchdog === null || this.plan === null || !watchdog.isOpen) return;
-    try {
-      this.service = watchdog.serve(this.plan);
-    } catch (error) {
-      if (!(error instanceof Failure) || error.code !== "watchdog.state") throw error;
-    }
-  }
-
-  private refresh(): null {
-    if (this.service !== null) this.service.checkIn();
-    else this.io.watchdog?.refresh();
-    this.refreshes += 1;
-    this.io.emit({ kind: "wdt:refreshed" });
-    return null;
+  /** What the chip is known to need, within what a service can keep. */
+  private minGapMs(hardwareMs: number): number {
+    return Math.min(this.facts?.minGapMs ?? 0, hardwareMs / 2);
   }
 
   private attempt(

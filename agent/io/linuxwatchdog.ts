@@ -6,7 +6,13 @@ import {
   type SystemError,
 } from "../../native/index.ts";
 import { Failure } from "../errors.ts";
-import type { RefreshService, ServicePlan, Watchdog, WatchdogFacts } from "./watchdog.ts";
+import type {
+  RefreshBy,
+  RefreshService,
+  ServicePlan,
+  Watchdog,
+  WatchdogFacts,
+} from "./watchdog.ts";
 import {
   findHolder,
   findPaths,
@@ -39,6 +45,7 @@ export function findWatchdogs(
 /** The real watchdog: facts from sysfs, everything else through the native addon. */
 export class LinuxWatchdog implements Watchdog {
   readonly path: string;
+  refreshBy: RefreshBy = "keepalive";
   readonly #roots: Roots;
   #device: NativeWatchdog | undefined;
   #service: NativeRuntimeService | undefined;
@@ -123,6 +130,14 @@ export class LinuxWatchdog implements Watchdog {
     return this.#attempt("set the pretimeout of", set) * 1000;
   }
 
+  pretimeout(): number {
+    const device = this.#opened();
+    const seconds = this.#attempt("ask the pretimeout of", () =>
+      optional(() => device.getPretimeout()),
+    );
+    return (seconds ?? 0) * 1000;
+  }
+
   timeLeft(): number | null {
     const device = this.#opened();
     const seconds = this.#attempt("ask the time left of", () =>
@@ -131,10 +146,15 @@ export class LinuxWatchdog implements Watchdog {
     return seconds === null ? null : seconds * 1000;
   }
 
-  /** By WDIOC_KEEPALIVE; without it by writing, which needs no capability of the driver. */
+  /**
+   * By WDIOC_KEEPALIVE; without it by writing, which needs no capability of the driver; or, as
+   * `refreshBy` has it, by setting the timeout that the device has, which refreshes as well.
+   */
   refresh(): void {
     const device = this.#opened();
     this.#attempt("refresh", () => {
+      const isAsked = this.refreshBy === "settimeout";
+      if (isAsked && succeeds(() => device.setTimeout(device.getTimeout()))) return;
       if (succeeds(() => device.keepAlive()) || succeeds(() => device.write())) return;
       device.setTimeout(device.getTimeout());
     });
@@ -143,10 +163,11 @@ export class LinuxWatchdog implements Watchdog {
   serve(plan: ServicePlan): RefreshService {
     const device = this.#opened();
     this.#notServing("start a second refresh service");
-    const service = this.#attempt(
-      "start the refresh service on",
-      () => new (native().RuntimeService)({ ...plan, fd: device.fd, kind: "watchdog" }),
-    );
+    const service = this.#attempt("start the refresh service on", () => {
+      const timeoutS = this.refreshBy === "settimeout" ? device.getTimeout() : 0;
+      const options = { ...plan, fd: device.fd, kind: "watchdog", timeoutS } as const;
+      return new (native().RuntimeService)(options);
+    });
     this.#service = service;
     return {
       checkIn: () => service.checkIn(),

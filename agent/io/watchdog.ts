@@ -28,7 +28,24 @@ export interface WatchdogFacts {
   readonly holder: { readonly pid: number; readonly name: string } | null;
   /** watchdog.open_timeout in seconds; 0 = the kernel refreshes for ever until someone opens. */
   readonly openTimeoutS: number | null;
+  /** watchdog.handle_boot_enabled: the kernel refreshes what firmware armed until it is opened. */
+  readonly handleBootEnabled: boolean | null;
+  /** watchdog.stop_on_reboot: the countdown is stopped for a reboot. `driver`: as that has it. */
+  readonly stopOnReboot: "yes" | "no" | "driver" | null;
+  /** The early warning before the timeout that is set, ms; 0 = none. May be stale. */
+  readonly pretimeoutMs: number | null;
+  /** What the kernel does at the pretimeout (`panic`, `noop`), and what it could do. */
+  readonly governor: string | null;
+  readonly governors: readonly string[];
+  /** The driver's module, such as `iTCO_wdt`, and its parameters as text; at most 16. */
+  readonly driver: string | null;
+  readonly driverSettings: Readonly<Record<string, string>>;
+  /** The shortest gap between refreshes the chip bears, ms, where that is known; Linux hides it. */
+  readonly minGapMs: number | null;
 }
+
+/** How the device is refreshed: WDIOC_KEEPALIVE, or WDIOC_SETTIMEOUT where that one is dead. */
+export type RefreshBy = "keepalive" | "settimeout";
 
 /** What a refresh service is to hold: hardware timeout T1 and promised timeout T2, T2 >= T1. */
 export interface ServicePlan {
@@ -76,6 +93,10 @@ export interface Watchdog {
    * back. To be repeated after every change of the timeout: drivers keep or drop a stale value.
    */
   setPretimeout(pretimeoutMs: number): number;
+  /** The early warning that is set, ms; 0 = none. May be stale, and longer than the timeout. */
+  pretimeout(): number;
+  /** How `refresh` and the next `serve` refresh; `keepalive` unless changed. */
+  refreshBy: RefreshBy;
   /** Milliseconds the hardware has left, or null where the driver cannot say. */
   timeLeft(): number | null;
   refresh(): void;

@@ -11,6 +11,8 @@ export interface Roots {
 
 export const realRoots: Roots = { sys: "/sys", dev: "/dev", proc: "/proc" };
 
+/** Parameters of a driver's module that are read; real ones have up to six. */
+const driverSettingsMax = 16;
 /** watchdog_info.identity holds 32 bytes. */
 const identityMax = 32;
 /** The identity of drivers/watchdog/softdog.c. */
@@ -30,6 +32,35 @@ function readNumber(path: string): number | null {
   const text = readText(path);
   if (text === null || !/^(\d{1,15}|0x[\da-f]{1,8})$/i.test(text)) return null;
   return Number(text);
+}
+
+/** A bool as module parameters show it. */
+function readSwitch(path: string): boolean | null {
+  const text = readText(path);
+  if (text === "Y" || text === "1") return true;
+  return text === "N" || text === "0" ? false : null;
+}
+
+/** The watchdog core's module parameter: 1, 0, or -1 for what each driver asks for. */
+function readStopOnReboot(path: string): WatchdogFacts["stopOnReboot"] {
+  const words = { "1": "yes", "0": "no", "-1": "driver" } as const;
+  return words[(readText(path) ?? "") as keyof typeof words] ?? null;
+}
+
+/** The module behind a class entry and its parameters; null and none for a built-in or old one. */
+function readDriver(
+  folder: string,
+  roots: Roots,
+): Pick<WatchdogFacts, "driver" | "driverSettings"> {
+  const link = readLink(join(folder, "device", "driver", "module"));
+  const driver = link === null ? null : printable(basename(link));
+  if (driver === null) return { driver, driverSettings: {} };
+  const parameters = join(roots.sys, "module", driver, "parameters");
+  const names = listFolder(parameters).sort().slice(0, driverSettingsMax);
+  const read = (name: string): [string, string] => {
+    return [printable(name), printable(readText(join(parameters, name)) ?? "")];
+  };
+  return { driver, driverSettings: Object.fromEntries(names.map(read)) };
 }
 
 /** Seconds in the file, as milliseconds. */
@@ -107,6 +138,9 @@ export function readFacts(path: string, roots: Roots): Omit<WatchdogFacts, "hold
   const identity = printable(readText(join(folder, "identity")) ?? "");
   const state = readText(join(folder, "state"));
   const nowayout = readNumber(join(folder, "nowayout"));
+  const core = join(roots.sys, "module", "watchdog", "parameters");
+  const governor = readText(join(folder, "pretimeout_governor"));
+  const governors = readText(join(folder, "pretimeout_available_governors")) ?? "";
   return {
     path,
     identity,
@@ -119,7 +153,18 @@ export function readFacts(path: string, roots: Roots): Omit<WatchdogFacts, "hold
     timeLeftMs: readSecondsMs(join(folder, "timeleft")),
     bootStatus: readNumber(join(folder, "bootstatus")),
     nowayout: nowayout === null ? null : nowayout !== 0,
-    openTimeoutS: readNumber(join(roots.sys, "module", "watchdog", "parameters", "open_timeout")),
+    openTimeoutS: readNumber(join(core, "open_timeout")),
+    handleBootEnabled: readSwitch(join(core, "handle_boot_enabled")),
+    stopOnReboot: readStopOnReboot(join(core, "stop_on_reboot")),
+    pretimeoutMs: readSecondsMs(join(folder, "pretimeout")),
+    governor: governor === null || governor === "" ? null : printable(governor),
+    governors: governors
+      .split(/\s+/)
+      .filter((name) => name !== "")
+      .map(printable)
+      .slice(0, 8),
+    ...readDriver(folder, roots),
+    minGapMs: null,
   };
 }
 

@@ -37,6 +37,14 @@ export interface BootEntry {
   readonly confirmed: boolean;
 }
 
+/** Written before the agent or the card is ended on purpose. */
+export interface Closing {
+  readonly cause: Cause;
+  readonly culprit: string;
+  /** The last check-in of an agent that was stopped, monotonic ms of the same machine boot. */
+  readonly checkedInMs?: number;
+}
+
 export interface BootRecord {
   /** Number of boots begun; numbers boot ids. */
   readonly boots: number;
@@ -49,7 +57,7 @@ export interface BootRecord {
   readonly failures: { readonly a: number; readonly b: number };
   readonly current: BootEntry | null;
   /** Cause written before a reset that the agent chose; consulted at the next boot. */
-  readonly closing: { readonly cause: Cause; readonly culprit: string } | null;
+  readonly closing: Closing | null;
   /** Oldest first, at most `pastMax`. */
   readonly past: readonly BootEntry[];
 }
@@ -163,8 +171,14 @@ export function confirm(record: BootRecord): BootRecord {
 }
 
 /** Cause before reset: to be stored before whatever is about to end this boot. */
-export function closing(record: BootRecord, cause: Cause, culprit: string): BootRecord {
-  return { ...record, closing: { cause, culprit } };
+export function closing(
+  record: BootRecord,
+  cause: Cause,
+  culprit: string,
+  checkedInMs?: number,
+): BootRecord {
+  const at = checkedInMs === undefined ? {} : { checkedInMs: Math.round(checkedInMs) };
+  return { ...record, closing: { cause, culprit, ...at } };
 }
 
 /** The reset that was announced did not come after all. */

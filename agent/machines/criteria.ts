@@ -4,6 +4,7 @@
  * refresh service holds it), `simulated`, or `none`. Pure.
  */
 import type { WatchdogFacts } from "../io/watchdog.ts";
+import { fellTrue, isFrozen, type Proof } from "./proof.ts";
 
 export type Backend = "direct" | "service" | "simulated" | "none";
 export type Via = "direct" | "service" | "none";
@@ -38,6 +39,14 @@ export interface Judgement {
   /** Why this backend, in words. */
   readonly because: string;
   readonly criteria: readonly Criterion[];
+}
+
+/** What arming showed. */
+export interface Opened {
+  /** T1 as asked for and as granted, ms. */
+  readonly askedMs: number;
+  readonly grantedMs: number;
+  readonly proof: Proof | null;
 }
 
 /** WDIOF_SETTIMEOUT, WDIOF_MAGICCLOSE, WDIOF_KEEPALIVEPING of <linux/watchdog.h>. */
@@ -107,7 +116,11 @@ function longestMs(facts: WatchdogFacts, wanted: Wanted): number {
  * Every criterion with what was measured. Some kernels show a device's options only to whoever
  * has it open: until then these criteria are not met, and say why.
  */
-export function measure(facts: WatchdogFacts, wanted: Wanted): Criterion[] {
+export function measure(
+  facts: WatchdogFacts,
+  wanted: Wanted,
+  opened: Opened | null = null,
+): Criterion[] {
   const maxMs = longestMs(facts, wanted);
   const has = (bit: number): boolean => facts.options !== null && (facts.options & bit) !== 0;
   const told = (value: boolean): string =>
@@ -129,6 +142,7 @@ export function measure(facts: WatchdogFacts, wanted: Wanted): Criterion[] {
     ),
     criterion("set_timeout", told(has(optionBits.settable)), "yes", has(optionBits.settable)),
     criterion("refresh", told(has(optionBits.keepAlive)), "yes", has(optionBits.keepAlive)),
+    ...proven(opened),
     criterion("survives_close", told(survives), "keeps counting when its owner dies", survives),
     criterion("stoppable", facts.nowayout === true ? "no" : "yes", "yes, or no on purpose", true),
     criterion(
@@ -143,7 +157,102 @@ export function measure(facts: WatchdogFacts, wanted: Wanted): Criterion[] {
       "> 0 s, or a driver that does not refresh by itself",
       open === null || open > 0,
     ),
+    ...kernelSettings(facts),
   ];
+}
+
+/**
+ * The early warning to set again after the timeout became `hardwareMs`: drivers keep a stale one.
+ * One that would come between two regular refreshes, at most half a timeout apart, is none.
+ */
+export function pretimeoutFor(setMs: number, hardwareMs: number): number {
+  return setMs < hardwareMs / 2 ? setMs : 0;
+}
+
+/** How the running kernel is set up, as far as it decides what happens to a countdown. */
+function kernelSettings(facts: WatchdogFacts): Criterion[] {
+  const { handleBootEnabled: boot, stopOnReboot: stops, pretimeoutMs, openTimeoutS } = facts;
+  const bounded = boot !== true || (openTimeoutS ?? 0) > 0;
+  const early = pretimeoutMs ?? 0;
+  const can = facts.governors.length === 0 ? "" : ` of ${facts.governors.join(", ")}`;
+  const governor = facts.governor === null ? "not shown" : `${facts.governor}${can}`;
+  const fits = early === 0 || pretimeoutFor(early, facts.timeoutMs ?? Infinity) !== 0;
+  return [
+    criterion("driver", driverOf(facts), "any", true),
+    criterion(
+      "boot_countdown",
+      boot === null ? "not shown" : boot ? "kernel refreshes it" : "left alone",
+      "left alone, or open_timeout",
+      bounded,
+    ),
+    criterion(
+      "stop_on_reboot",
+      stops === null ? "not shown" : stops === "driver" ? "as the driver has it" : stops,
+      "no",
+      stops === null || stops === "no",
+    ),
+    criterion("pretimeout", early === 0 ? "none" : seconds(early), "< half the timeout", fits),
+    criterion(
+      "governor",
+      governor,
+      "panic, if a pretimeout",
+      early === 0 || facts.governor === "panic",
+    ),
+  ];
+}
+
+/** The driver's module and how it was loaded, cut to what leaves room in one packet. */
+function driverOf({ driver, driverSettings }: WatchdogFacts): string {
+  const settings = Object.entries(driverSettings).map(([name, value]) => `${name}=${value}`);
+  return [driver ?? "not shown", ...settings].join(" ").slice(0, driverTextMax);
+}
+
+const driverTextMax = 80;
+
+/** What only an armed device shows: the granted timeout, and whether its refresh refreshes. */
+function proven(opened: Opened | null): Criterion[] {
+  const proof = opened?.proof ?? null;
+  const isGranted = opened !== null && opened.grantedMs === opened.askedMs;
+  const granted =
+    opened === null
+      ? unopened
+      : `${seconds(opened.grantedMs)} of ${seconds(opened.askedMs)} asked for`;
+  return [
+    criterion("granted", granted, "the timeout asked for", isGranted),
+    criterion("refresh_works", works(proof), "time left rises", proof?.works === "yes"),
+    criterion("time_left", timeLeft(proof), "falls as time passes", isTrue(proof)),
+  ];
+}
+
+const unopened = "not measured before it is armed";
+
+function isTrue(proof: Proof | null): boolean {
+  return proof !== null && fellTrue(proof);
+}
+
+function works(proof: Proof | null): string {
+  if (proof === null) return unopened;
+  if (proof.fullMs === null) return "cannot be told (no time left)";
+  if (isFrozen(proof)) return "cannot be told (time left is frozen)";
+  switch (proof.works) {
+    case "yes":
+      return proof.by === "keepalive" ? "yes" : "yes, by SETTIMEOUT: KEEPALIVE does nothing";
+    case "no":
+      return "no";
+    case "untold":
+      return "cannot be told (time left is too coarse)";
+    default:
+      return "not known yet";
+  }
+}
+
+function timeLeft(proof: Proof | null): string {
+  if (proof === null) return unopened;
+  if (proof.fullMs === null) return "not offered";
+  if (isFrozen(proof)) return "frozen";
+  if (proof.fell === null) return "not known yet";
+  const { byMs, inMs } = proof.fell;
+  return fellTrue(proof) ? "falls" : `falls by ${seconds(byMs)} in ${seconds(inMs)}`;
 }
 
 function criterion(name: string, value: string, required: string, ok: boolean): Criterion {

@@ -35,7 +35,13 @@ export type State =
   | ({ kind: "arming"; promiseMs: number } & Guard)
   | ({ kind: "armed" } & Running)
   | ({ kind: "holding"; untilMs: number; by: string } & Running)
-  | ({ kind: "withheld"; culprit: string; sinceMs: number; final: boolean } & Running)
+  | ({
+      kind: "withheld";
+      culprit: string;
+      sinceMs: number;
+      final: boolean;
+      warned: boolean;
+    } & Running)
   | ({ kind: "unprotected"; because: string } & Guard);
 
 export type Event =
@@ -57,6 +63,8 @@ export type Effect =
   | { kind: "refresh" }
   | { kind: "stop"; by: string }
   | { kind: "note_cause"; culprit: string }
+  /** The last chance before the reset: keep what is known of it. */
+  | { kind: "last_words"; culprit: string; checkedInMs: number; deadlineMs: number }
   | { kind: "clear_cause" }
   | { kind: "report"; event: AgentEvent }
   | { kind: "refuse"; code: Code; message: string };
@@ -77,9 +85,16 @@ export function dueMs(state: State): number {
       return Math.min(refreshDueMs(state), ...state.tasks.map((task) => task.dueMs));
     case "holding":
       return Math.min(refreshDueMs(state), state.untilMs);
+    case "withheld":
+      return state.warned ? Infinity : preResetAtMs(state);
     default:
       return Infinity;
   }
+}
+
+/** The internal pretimeout, for every hardware alike: its own one, if any, stops the kernel. */
+function preResetAtMs({ deadlineMs, promiseMs, config }: Running): number {
+  return deadlineMs - Math.min(config.preResetMs, promiseMs / 4);
 }
 
 function refreshDueMs(state: Running): number {
@@ -219,12 +234,29 @@ function withhold(
   const running = { config, judgement, via, hardwareMs, promiseMs, checkedInMs, deadlineMs, slack };
   const tasks = withLate(state.tasks, culprit);
   return to<State, Effect>(
-    { kind: "withheld", culprit, sinceMs: atMs, final, tasks, ...running },
+    { kind: "withheld", culprit, sinceMs: atMs, final, warned: false, tasks, ...running },
     { kind: "note_cause", culprit },
     report({
       kind: "wdt:withheld",
       culprit,
       reset_in_ms: Math.max(Math.round(deadlineMs - atMs), 0),
+    }),
+  );
+}
+
+/** The reset is near: what is known of it is stored and told while the card still runs. */
+function withheldTick(state: Extract<State, { kind: "withheld" }>, event: { atMs: number }): Next {
+  if (event.atMs < dueMs(state)) return stay(state);
+  const { culprit, checkedInMs, deadlineMs } = state;
+  return to<State, Effect>(
+    { ...state, warned: true },
+    { kind: "last_words", culprit, checkedInMs, deadlineMs },
+    report({
+      kind: "wdt:pre_reset",
+      cause: "watchdog",
+      culprit,
+      deadline_ms: Math.round(deadlineMs),
+      reset_in_ms: Math.max(Math.round(deadlineMs - event.atMs), 0),
     }),
   );
 }
@@ -242,7 +274,7 @@ function resume(
   if (state.final || (late !== undefined && !isBack)) return to({ ...state, tasks });
   // Another one is still away: from now on that one is to be named.
   if (late !== undefined) return withhold({ ...state, tasks }, { atMs, culprit: late.name }, false);
-  const { culprit, sinceMs, final: _final, ...rest } = state;
+  const { culprit, sinceMs, final: _final, warned: _warned, ...rest } = state;
   const step = refreshed({ ...rest, kind: "armed", tasks }, atMs);
   const withheld_ms = Math.round(atMs - sinceMs);
   return to<State, Effect>(
@@ -347,6 +379,6 @@ export const table: Table<State, Event, Effect> = {
   arming: { ...stopped, arm: notTwice, opened, failed: openFailed },
   armed: { ...running, tick, hold },
   holding: { ...running, tick: holdTick, hold },
-  withheld: { ...running, check_in: resume, tick: stay, hold: notArmed },
+  withheld: { ...running, check_in: resume, tick: withheldTick, hold: notArmed },
   unprotected: { ...stopped, arm: unprotectedArm },
 };

@@ -13,6 +13,8 @@ export interface RuntimeConfig {
   readonly slackWindowMs: number;
   /** Upper bound of a maintenance hold, ms. */
   readonly holdMaxMs: number;
+  /** How long before the promised reset it is announced, ms; never more than a quarter of T2. */
+  readonly preResetMs: number;
   readonly disarmAllowed: boolean;
   /** Bound on tasks that check in. */
   readonly tasksMax: number;

@@ -5,6 +5,7 @@
 import { Failure } from "../errors.ts";
 import type { Clock } from "../io/clock.ts";
 import type {
+  RefreshBy,
   RefreshService,
   ServicePlan,
   ServiceStats,
@@ -45,12 +46,16 @@ export interface WatchdogFaults {
   clamps?: boolean;
   /** Refuses every timeout but the present one. Survived by the service where T1 < T2. */
   refuses?: boolean;
-  /** A refresh succeeds and does nothing. Not survived: found by the probe, reported. */
+  /** KEEPALIVE succeeds and does nothing; SETTIMEOUT refreshes. Survived: the agent uses that. */
+  deafKeepAlive?: boolean;
+  /** No call refreshes, though all succeed. Not survived: reported before the reset. */
   deaf?: boolean;
   /** Once armed, always armed. Reported; disarm says it cannot stop. */
   noWayOut?: boolean;
   /** A pretimeout set earlier is kept although the timeout became shorter. Read back. */
   stalePretimeout?: boolean;
+  /** A pretimeout once set cannot be cleared. Read back and reported. */
+  keepsPretimeout?: boolean;
   /** Time left never changes. Never taken as proof that the watchdog is running. */
   frozenTimeLeft?: boolean;
   /** Somebody else has the device. Reported with the holder. */
@@ -98,6 +103,13 @@ export class SimChip {
     this.schedule();
   }
 
+  /** Sets the timeout of a running countdown, and refreshes it unless the chip is deaf. */
+  retime(timeoutMs: number): void {
+    if (this.faults.deaf !== true || this.refreshedMs === null) return this.start(timeoutMs);
+    this.timeoutMs = timeoutMs;
+    this.schedule();
+  }
+
   refresh(): void {
     if (this.refreshedMs === null || this.faults.deaf === true) return;
     const now = this.clock.now();
@@ -134,6 +146,7 @@ export class SimWatchdog implements Watchdog {
   private readonly chip: SimChip;
   private readonly clock: Clock;
   private readonly bootStatus: number;
+  refreshBy: RefreshBy = "keepalive";
   private opened = false;
   private pretimeoutMs = 0;
   private service: SimRefreshService | null = null;
@@ -167,6 +180,14 @@ export class SimWatchdog implements Watchdog {
       nowayout: faults.noWayOut === true,
       holder: faults.busy ?? null,
       openTimeoutS: null,
+      handleBootEnabled: null,
+      stopOnReboot: null,
+      pretimeoutMs: this.pretimeoutMs,
+      governor: null,
+      governors: [],
+      driver: null,
+      driverSettings: {},
+      minGapMs: model.minGapMs,
     };
   }
 
@@ -191,7 +212,7 @@ export class SimWatchdog implements Watchdog {
       granted = model.maxMs;
     }
     if (timeoutMs < model.minMs) this.refuse(timeoutMs);
-    this.chip.start(faults.grantsMs ?? granted);
+    this.chip.retime(faults.grantsMs ?? granted);
     if (faults.stalePretimeout !== true && this.pretimeoutMs >= this.chip.timeoutMs) {
       this.pretimeoutMs = 0;
     }
@@ -200,12 +221,12 @@ export class SimWatchdog implements Watchdog {
 
   setPretimeout(pretimeoutMs: number): number {
     this.mustBeOpen();
+    const { faults } = this.chip;
     if (pretimeoutMs !== 0 && pretimeoutMs >= this.chip.timeoutMs) this.refuse(pretimeoutMs);
-    if (pretimeoutMs !== 0) this.pretimeoutMs = pretimeoutMs;
+    if (pretimeoutMs !== 0 || faults.keepsPretimeout !== true) this.pretimeoutMs = pretimeoutMs;
     return this.pretimeoutMs;
   }
 
-  /** The pretimeout as the driver reads it back; may be stale. */
   pretimeout(): number {
     return this.pretimeoutMs;
   }
@@ -219,13 +240,13 @@ export class SimWatchdog implements Watchdog {
 
   refresh(): void {
     this.mustBeOpen();
-    this.chip.refresh();
+    refreshDevice(this.chip, this.refreshBy);
   }
 
   serve(plan: ServicePlan): RefreshService {
     this.mustBeOpen();
     this.service?.stop();
-    this.service = new SimRefreshService(this.chip, this.clock, plan);
+    this.service = new SimRefreshService(this.chip, this.clock, plan, this.refreshBy);
     return this.service;
   }
 
@@ -255,11 +276,18 @@ export class SimWatchdog implements Watchdog {
   }
 }
 
+/** What KEEPALIVE or SETTIMEOUT does to this chip. */
+function refreshDevice(chip: SimChip, by: RefreshBy): void {
+  if (by === "settimeout") chip.retime(chip.timeoutMs);
+  else if (chip.faults.deafKeepAlive !== true) chip.refresh();
+}
+
 /** The twin of the native refresh thread: the same placement, on the virtual clock. */
 export class SimRefreshService implements RefreshService {
   private readonly chip: SimChip;
   private readonly clock: Clock;
   private readonly plan: ServicePlan;
+  private readonly by: RefreshBy;
   private lastMs = -Infinity;
   private checkInMs: number;
   private refreshes = 0;
@@ -267,10 +295,11 @@ export class SimRefreshService implements RefreshService {
   private cancel: () => void = () => undefined;
   private stopped = false;
 
-  constructor(chip: SimChip, clock: Clock, plan: ServicePlan) {
+  constructor(chip: SimChip, clock: Clock, plan: ServicePlan, by: RefreshBy = "keepalive") {
     this.chip = chip;
     this.clock = clock;
     this.plan = plan;
+    this.by = by;
     this.checkInMs = clock.now();
     this.refreshAt(clock.now());
   }
@@ -306,7 +335,7 @@ export class SimRefreshService implements RefreshService {
     this.lastMs = this.clock.now();
     this.lateMaxMs = Math.max(this.lateMaxMs, this.lastMs - dueMs);
     this.refreshes += 1;
-    this.chip.refresh();
+    refreshDevice(this.chip, this.by);
     this.place();
   }
 }

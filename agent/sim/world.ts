@@ -164,6 +164,12 @@ export class World {
     for (const line of this.lines) line.card.close();
   }
 
+  /** SIGTERM of the agent: it notes that, and leaves the watchdog counting. */
+  stopAgent(): void {
+    this.agent?.stop();
+    this.killAgent();
+  }
+
   /** Starts the agent again on the running kernel, as a service manager would. */
   startAgent(): void {
     this.machine.at(this.machine.now() + agentStartMs, () => this.runAgent());

@@ -40,6 +40,7 @@ function bench(faults: WatchdogFaults, stated: Partial<WatchdogFacts> = {}, poli
         problem: "",
         noteCulprit: () => undefined,
         clearCulprit: () => undefined,
+        lastWords: () => undefined,
         emit: (event) => events.push(event),
       },
       configOf({ watchdog: { policy: policy as "prefer", allow_disarm: true } }),

@@ -30,6 +30,7 @@ config("what is set is taken, seconds as milliseconds", () => {
       hardware_max_s: 1.5,
       allow_disarm: true,
       hold_max_s: 30,
+      pre_reset_s: 4.5,
     },
     tee: { policy: "simulate" },
     tasks: [{ name: "dataplane", every_s: 2.5 }],
@@ -39,6 +40,7 @@ config("what is set is taken, seconds as milliseconds", () => {
   assert.equal([found.runtime.promiseMs, found.hardwareMaxMs], [4000, 1500]);
   assert.equal([found.runtime.disarmAllowed, found.runtime.holdMaxMs], [true, 30_000]);
   assert.is(found.runtime.slackWindowMs, 40_000);
+  assert.equal([found.runtime.preResetMs, configure({}, "0").runtime.preResetMs], [4500, 10_000]);
   assert.is(found.teePolicy, "simulate");
   assert.equal(found.tasks, [{ name: "dataplane", everyMs: 2500 }]);
 });
@@ -72,6 +74,7 @@ const outside: [Parameters<typeof configure>[0], RegExp][] = [
   [{ watchdog: { promise_s: Number.NaN } }, /watchdog\.promise_s/],
   [{ watchdog: { hardware_max_s: 0.5 } }, /watchdog\.hardware_max_s/],
   [{ watchdog: { hold_max_s: 0 } }, /watchdog\.hold_max_s/],
+  [{ watchdog: { pre_reset_s: 0 } }, /watchdog\.pre_reset_s/],
   [{ watchdog: { hold_max_s: -1 } }, /watchdog\.hold_max_s/],
   [{ tasks: [{ name: "x", every_s: 0 }] }, /tasks\[0\]\.every_s/],
   [{ tasks: [{ name: "x", every_s: -2 }] }, /tasks\[0\]\.every_s/],

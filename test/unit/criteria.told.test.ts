@@ -49,7 +49,7 @@ criteria("A2-01 criteria are measured again once the device is open", () => {
   const config = configure({ watchdog: { policy: "simulate" } }, "test");
   const nothing = (): void => {};
   const io = { clock, watchdog, problem: "", noteCulprit: nothing, clearCulprit: nothing };
-  const head = new WatchdogHead({ ...io, emit: nothing }, config);
+  const head = new WatchdogHead({ ...io, lastWords: nothing, emit: nothing }, config);
   assert.not.equal(valuesOf(head.probe().criteria, told), ["yes", "yes", "yes"]);
   head.start();
   assert.equal(valuesOf(head.probe().criteria, told), ["yes", "yes", "yes"]);

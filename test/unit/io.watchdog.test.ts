@@ -131,6 +131,18 @@ onTwin("refresh falls back from KEEPALIVE to a write and from that to SETTIMEOUT
   assert.equal(broken.wrote, []);
 });
 
+onTwin("told to refresh by SETTIMEOUT it sets the timeout that the device has", async () => {
+  const by = ["refreshBy", "settimeout"];
+  const { log } = await calls([["open"], ["setTimeout", 9000], by, ["refresh"]]);
+  assert.ok(log.at(-3)?.startsWith(setTimeoutTo("09000000")), log.join("\n"));
+  assert.not.ok(log.some((text) => text.includes("0x80045705")));
+  const plan = { hardwareMs: 100, promiseMs: 2000, minGapMs: 0 };
+  const served = await calls([["open"], by, ["serve", plan], ["wait", 250], ["stop"]]);
+  const set = served.log.filter((text) => text.startsWith(setTimeoutTo("1e000000")));
+  assert.ok(set.length >= 4, served.log.join("\n"));
+  assert.not.ok(served.log.some((text) => text.includes("0x80045705")));
+});
+
 onTwin("close leaves the countdown running; a service on it ends as well", async () => {
   const plan = { hardwareMs: 1000, promiseMs: 5000, minGapMs: 0 };
   const { log, wrote, answers } = await calls([["open"], ["serve", plan], ["close"], ["isOpen"]]);

@@ -20,6 +20,14 @@ const esbFacts: Omit<WatchdogFacts, "path"> = {
   nowayout: false,
   holder: null,
   openTimeoutS: null,
+  handleBootEnabled: null,
+  stopOnReboot: null,
+  pretimeoutMs: 0,
+  governor: null,
+  governors: [],
+  driver: null,
+  driverSettings: {},
+  minGapMs: null,
 };
 
 factsSuite(
@@ -51,6 +59,37 @@ factsSuite("a driver that states no limits, an active one, its holder and open_t
     holder: { pid: 4242, name: "wd keeper" },
     openTimeoutS: 15,
   });
+});
+
+factsSuite("what the running kernel is told: core and driver parameters, governors", () => {
+  const machine = new Machine();
+  const governors = { pretimeout_governor: "panic", pretimeout_available_governors: "noop\npanic" };
+  machine.add("watchdog0", "platform/one", { ...i6300esb, pretimeout: "8", ...governors });
+  const core = "sys/module/watchdog/parameters";
+  machine.write(`${core}/handle_boot_enabled`, "Y");
+  machine.write(`${core}/stop_on_reboot`, "-1");
+  machine.write("sys/module/i6300esb/parameters/nowayout", "N");
+  machine.write("sys/module/i6300esb/parameters/heartbeat", "30");
+  machine.drive("platform/one", "watchdog0", "i6300esb");
+  const facts = machine.find()[0]?.facts();
+  assert.equal([facts?.handleBootEnabled, facts?.stopOnReboot], [true, "driver"]);
+  assert.equal(
+    [facts?.pretimeoutMs, facts?.governor, facts?.governors],
+    [8000, "panic", ["noop", "panic"]],
+  );
+  assert.is(facts?.driver, "i6300esb");
+  assert.equal(facts?.driverSettings, { heartbeat: "30", nowayout: "N" });
+  const seen = ["N", "Y", "2"].map((text) => {
+    machine.write(`${core}/handle_boot_enabled`, text);
+    machine.write(`${core}/stop_on_reboot`, text === "N" ? "0" : text === "Y" ? "1" : "7");
+    const { handleBootEnabled, stopOnReboot } = machine.find()[0]?.facts() ?? {};
+    return [handleBootEnabled, stopOnReboot];
+  });
+  assert.equal(seen, [
+    [false, "no"],
+    [true, "yes"],
+    [null, null],
+  ]);
 });
 
 factsSuite("a holder by the alias /dev/watchdog is the holder of watchdog0 and of no other", () => {
@@ -106,6 +145,14 @@ factsSuite(
       nowayout: null,
       holder: null,
       openTimeoutS: null,
+      handleBootEnabled: null,
+      stopOnReboot: null,
+      pretimeoutMs: null,
+      governor: null,
+      governors: [],
+      driver: null,
+      driverSettings: {},
+      minGapMs: null,
     });
   },
 );

@@ -214,6 +214,8 @@ onNative("plans that cannot be kept are refused", () => {
     [{ hardwareMs: 0.5 }, "ERR_OUT_OF_RANGE"],
     [{ promiseMs: Number.POSITIVE_INFINITY }, "ERR_OUT_OF_RANGE"],
     [{ hardwareMs: "100" }, "ERR_OUT_OF_RANGE"],
+    [{ timeoutS: -1 }, "ERR_OUT_OF_RANGE"],
+    [{ timeoutS: 1.5 }, "ERR_OUT_OF_RANGE"],
     [{ kind: "file" }, "ERR_INVALID_ARG_TYPE"],
     [{ fd: 1_000_000 }, "EBADF"],
     [{ fd: -1 }, "EBADF"],
@@ -227,10 +229,10 @@ onNative("plans that cannot be kept are refused", () => {
   }
 });
 
-async function onWatchdog(script: string) {
+async function onWatchdog(script: string, how = "") {
   const twin = makeTwin();
   const fromMs = performance.now();
-  const child = await runChild("serveonce", [twin.device], { env: twin.env(script) });
+  const child = await runChild("serveonce", [twin.device, how], { env: twin.env(script) });
   const tookMs = performance.now() - fromMs;
   assert.equal([child.code, child.stderr], [0, ""]);
   return { said: JSON.parse(child.stdout), tookMs, texts: twin.calls().map(({ text }) => text) };
@@ -242,6 +244,21 @@ onTwin("a watchdog without KEEPALIVE is refreshed by writing a byte that is not 
   const writes = texts.filter((text) => text.startsWith("write"));
   assert.equal(writes, Array(said.refreshes).fill("write bytes=00 -> 1"));
   assert.is(texts.filter((text) => text.includes("0x80045705")).length, 1);
+});
+
+onTwin("told to refresh by SETTIMEOUT it sets that timeout and never calls KEEPALIVE", async () => {
+  const { said, texts } = await onWatchdog("", "settimeout");
+  assert.ok(said.refreshes >= 4 && said.failures === 0, JSON.stringify(said));
+  const set = texts.filter((text) => text.startsWith("ioctl request=0xc0045706 in=07000000"));
+  assert.is(set.length, said.refreshes);
+  assert.not.ok(texts.some((text) => text.includes("0x80045705") || text.startsWith("write")));
+});
+
+onTwin("a driver that cannot set its timeout is refreshed by KEEPALIVE after all", async () => {
+  const { said, texts } = await onWatchdog("settimeout=-95", "settimeout");
+  assert.ok(said.refreshes >= 4 && said.failures === 0, JSON.stringify(said));
+  assert.is(texts.filter((text) => text.includes("0xc0045706")).length, 1);
+  assert.is(texts.filter((text) => text.includes("0x80045705")).length, said.refreshes);
 });
 
 onTwin("a refused refresh is tried again before the hardware expires", async () => {

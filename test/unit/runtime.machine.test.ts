@@ -136,9 +136,34 @@ machine("A2-11 a missed deadline withholds: the cause is noted before it is told
   assert.equal(effects[0], { kind: "note_cause", culprit: "net" });
   const told = effects[1]?.kind === "report" ? effects[1].event : null;
   assert.equal(told, { kind: "wdt:withheld", culprit: "net", reset_in_ms: promiseMs - 1000 });
-  assert.is(runtime.dueMs(state), Infinity);
-  for (const atMs of [1001, 4000, 7999]) assert.equal(from(state, tick(atMs)).kinds, []);
+  assert.is(runtime.dueMs(state), promiseMs * 0.75, "a quarter of T2 before the reset");
+  for (const atMs of [1001, 4000, 5999]) assert.equal(from(state, tick(atMs)).kinds, []);
   assert.is(from(armed, checkIn("net", 999), tick(1000)).state.kind, "armed");
+});
+
+machine("A2-19 a quarter of T2 before the reset, or as long as is set, it is told once", () => {
+  const last = from(withheld, tick(6000));
+  assert.equal(last.effects, [
+    { kind: "last_words", culprit: "net", checkedInMs: 0, deadlineMs: promiseMs },
+    {
+      kind: "report",
+      event: {
+        kind: "wdt:pre_reset",
+        cause: "watchdog",
+        culprit: "net",
+        deadline_ms: promiseMs,
+        reset_in_ms: 2000,
+      },
+    },
+  ]);
+  assert.is(runtime.dueMs(last.state), Infinity);
+  assert.equal(from(last.state, tick(7999)).kinds, []);
+  const back = from(last.state, checkIn("net", 7000));
+  assert.equal(back.kinds, ["refresh", "wdt:slack", "clear_cause", "wdt:resumed"]);
+  const short = runtime.initial({ ...config, preResetMs: 500 }, judgement);
+  assert.is(runtime.dueMs(from(short, arm, opened, withhold).state), promiseMs - 500);
+  const late = from(armed, { ...withhold, atMs: 7500 } as runtime.Event);
+  assert.ok(runtime.dueMs(late.state) <= 7500, "a late verdict leaves no quarter: at once");
 });
 
 machine("the refresh resumes when the culprit checks in, and the noted cause is taken back", () => {

@@ -1,0 +1,169 @@
+/**
+ * The refreshing of an open device, by the agent or by the refresh service, and the proof that it
+ * does refresh. Where KEEPALIVE is dead it goes on by setting the timeout, and says so.
+ */
+import { Failure } from "../errors.ts";
+import type { AgentEvent } from "../events.ts";
+import type { Clock } from "../io/clock.ts";
+import type { RefreshService, ServicePlan, Watchdog } from "../io/watchdog.ts";
+import {
+  apartMs,
+  beginProof,
+  contradicts,
+  looked,
+  type Proof,
+  refreshedBetween,
+  wantsLook,
+} from "../machines/proof.ts";
+
+export interface RefreshingIo {
+  readonly clock: Clock;
+  readonly watchdog: Watchdog;
+  readonly emit: (event: AgentEvent) => void;
+}
+
+export class Refreshing {
+  /** null until the device is armed. */
+  proof: Proof | null = null;
+  service: RefreshService | null = null;
+  /** Refreshes asked for since the agent started. */
+  count = 0;
+  private readonly io: RefreshingIo;
+  private plan: ServicePlan | null = null;
+  private hardwareMs = 0;
+  private refreshedMs = 0;
+  private lookMs = Infinity;
+
+  constructor(io: RefreshingIo) {
+    this.io = io;
+  }
+
+  /** The device was armed just now with `hardwareMs`. */
+  begin(hardwareMs: number): void {
+    const { watchdog } = this.io;
+    const nowMs = this.io.clock.now();
+    this.hardwareMs = hardwareMs;
+    this.refreshedMs = nowMs;
+    this.proof = beginProof(watchdog.refreshBy, nowMs, this.timeLeft());
+    this.plan = null;
+  }
+
+  serve(plan: ServicePlan): void {
+    this.plan = plan;
+    this.service = this.io.watchdog.serve(plan);
+  }
+
+  /** When a reading of time left is wanted between refreshes; Infinity = never. */
+  get dueMs(): number {
+    return this.lookMs;
+  }
+
+  tick(nowMs: number): void {
+    if (nowMs < this.lookMs) return;
+    this.lookMs = Infinity;
+    const leftMs = this.timeLeft();
+    if (this.proof === null || leftMs === null) return;
+    this.proof = looked(this.proof, nowMs, leftMs, this.service === null);
+  }
+
+  /** One refresh, or one check-in with the service. Failure when the device refuses. */
+  refresh(): void {
+    const nowMs = this.io.clock.now();
+    this.doubt(nowMs);
+    // A chip that bears no two refreshes close together is left to its service.
+    const isHasty = (this.plan?.minGapMs ?? 0) > 0;
+    if (this.proof?.works === "open" && !isHasty) this.prove(nowMs);
+    else if (this.service === null) this.io.watchdog.refresh();
+    this.service?.checkIn();
+    this.count += 1;
+    this.refreshedMs = nowMs;
+    this.lookMs = this.proof !== null && wantsLook(this.proof) ? nowMs + apartMs : Infinity;
+  }
+
+  /** A device that does not stop is refreshed as before: letting go of it would be a reset. */
+  disarm(): void {
+    try {
+      this.io.watchdog.disarm();
+      this.service = null;
+      this.proof = null;
+      this.lookMs = Infinity;
+    } catch (error) {
+      if (this.service !== null) this.serveAgain();
+      throw error;
+    }
+  }
+
+  close(): void {
+    this.service?.stop();
+    this.io.watchdog.close();
+  }
+
+  /** A device that worked and has run lower than its refreshes explain is to prove itself anew. */
+  private doubt(nowMs: number): void {
+    if (this.proof?.works !== "yes") return;
+    const leftMs = this.timeLeft();
+    if (leftMs === null) return;
+    const sinceMs = this.service === null ? nowMs - this.refreshedMs : this.hardwareMs / 2;
+    if (contradicts(this.proof, leftMs, sinceMs)) this.proof = { ...this.proof, works: "open" };
+  }
+
+  /** One refresh between two readings; a dead KEEPALIVE is left for good. */
+  private prove(nowMs: number): void {
+    const { watchdog, emit } = this.io;
+    const after = this.between(nowMs);
+    if (after?.works !== "no") return;
+    if (watchdog.refreshBy === "keepalive") {
+      watchdog.refreshBy = "settimeout";
+      this.proof = { ...after, by: "settimeout", works: "open" };
+      const again = this.between(nowMs);
+      if (again?.works === "yes") {
+        const because = "KEEPALIVE succeeds and leaves time left as it is";
+        emit({ kind: "wdt:refresh_by", by: "settimeout", because });
+        if (this.service !== null) this.serveAnew();
+        return;
+      }
+    }
+    const left = Math.max(this.proof?.last?.leftMs ?? 0, 0) / 1000;
+    const problem =
+      "refreshes do not refresh: neither KEEPALIVE nor SETTIMEOUT raises the time left; " +
+      `expect a reset in ${Math.round(left)} s`;
+    emit({ kind: "wdt:refused", operation: "refresh", problem });
+  }
+
+  private between(nowMs: number): Proof | null {
+    const alone = this.service === null;
+    const beforeMs = this.timeLeft();
+    this.io.watchdog.refresh();
+    const afterMs = this.timeLeft();
+    if (this.proof === null || beforeMs === null || afterMs === null) return null;
+    this.proof = refreshedBetween(this.proof, nowMs, { beforeMs, afterMs, alone });
+    return this.proof;
+  }
+
+  /** A reading that fails is none: it must never cost a refresh. */
+  private timeLeft(): number | null {
+    try {
+      return this.io.watchdog.timeLeft();
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      return null;
+    }
+  }
+
+  /** The service begins with a refresh of its own, so the change leaves no gap. */
+  private serveAnew(): void {
+    if (this.plan === null) return;
+    this.service?.stop();
+    this.service = this.io.watchdog.serve(this.plan);
+  }
+
+  /** The refused attempt may have ended the service, or left it running. */
+  private serveAgain(): void {
+    if (this.plan === null || !this.io.watchdog.isOpen) return;
+    try {
+      this.service = this.io.watchdog.serve(this.plan);
+    } catch (error) {
+      if (!(error instanceof Failure) || error.code !== "watchdog.state") throw error;
+    }
+  }
+}

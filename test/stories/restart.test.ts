@@ -1,0 +1,86 @@
+/** The agent stopped or killed and started again under an armed watchdog. */
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import type { World } from "../../agent/sim/world.ts";
+import { confirmed, reportsOf, runningCard } from "../worlds.ts";
+
+const stories = suite("restart stories");
+const plan = { watchdogMs: 5000 };
+
+/** Away for `awayMs`, then up again; returns what was said of the gap. */
+function restarted(world: World, end: "stop" | "kill", awayMs: number) {
+  if (end === "stop") world.stopAgent();
+  else world.killAgent();
+  assert.is(world.agent, null);
+  world.advance(awayMs);
+  world.startAgent();
+  assert.ok(world.until(() => world.agent !== null, 1000));
+  world.advance(1);
+  return reportsOf(world, "boot:unobserved").at(-1);
+}
+
+for (const [via, model] of [
+  ["direct", {}],
+  ["service", { maxMs: 30_000 }],
+] as const) {
+  stories(
+    `B15-01 ${via}: thirty restarts never stop the countdown and never reset the card`,
+    () => {
+      const world = runningCard({ plan, model });
+      const { chip } = world;
+      let stops = 0;
+      const stop = chip.stop.bind(chip);
+      chip.stop = () => {
+        stops += 1;
+        stop();
+      };
+      for (let run = 0; run < 30; run++) {
+        const lastMs = world.agent?.watchdog.checkedInMs ?? Number.NaN;
+        const told = restarted(world, run % 2 === 0 ? "stop" : "kill", 1000 + run * 100);
+        assert.is(chip.running, true);
+        const expectedMs = world.clock.now() - 1 - lastMs;
+        const spanMs = Number(told?.unobserved_ms);
+        if (run % 2 === 0) {
+          assert.equal([told?.by, spanMs], ["note", Math.round(expectedMs)], `run ${run}`);
+        } else {
+          assert.is(told?.by, "time_left", `run ${run}`);
+          // The service refreshes on its own account: then this much is certain, and no more.
+          assert.ok(spanMs <= expectedMs + 1 && spanMs >= 1000, `${spanMs} of ${expectedMs}`);
+          if (via === "direct") assert.ok(Math.abs(spanMs - expectedMs) <= 1, `${spanMs}`);
+        }
+        world.advance(5000);
+      }
+      assert.equal([world.resets, stops], [[], 0]);
+      confirmed(world);
+      world.hangAgent(Infinity);
+      assert.ok(
+        world.until(() => world.resets.length > 0, 120_000),
+        "and it still guards",
+      );
+    },
+  );
+}
+
+stories("B15-01 where the device has no time left and no note was made, the gap is unknown", () => {
+  const world = runningCard({ plan, model: { timeLeft: false } });
+  assert.equal(restarted(world, "kill", 5000), { by: "unknown" });
+  assert.is(restarted(world, "stop", 5000)?.by, "note");
+});
+
+stories("a boot of the whole card is no gap between agents", () => {
+  const world = runningCard({ plan });
+  world.stopAgent();
+  world.reset("reboot");
+  confirmed(world);
+  assert.equal(reportsOf(world, "boot:unobserved"), []);
+  assert.is(reportsOf(world, "boot:died").at(-1)?.cause, "clean");
+});
+
+stories("B15-01 an agent that stays away is no protection from the watchdog: it resets", () => {
+  const world = runningCard({ plan });
+  world.stopAgent();
+  world.advance(61_000);
+  assert.is(world.resets.length, 1);
+});
+
+stories.run();
