@@ -94,7 +94,7 @@ export class Agent {
       },
       config,
     );
-    this.boot.open(this.watchdog.flagged === true);
+    this.boot.open(this.watchdog.bootStatus);
     this.ledger = new Ledger(io.disk, this.boot.id);
     const machine = io.platform.machineBootId();
     this.teeMemory = new TeeMemory(io.disk, machine, config.tee, io.clock.now());

@@ -182,7 +182,7 @@ function hello(agent: Agent): ResponseOf<"card.hello"> {
     simulated,
     tags: [
       `wdt.${judgement.backend}`,
-      ...(agent.watchdog.flagged === null ? [] : ["wdt.reset_cause"]),
+      ...(agent.watchdog.bootStatus === null ? [] : ["wdt.reset_cause"]),
       "report.subscribe",
       ...powers,
       ...(Object.keys(agent.io.faults).length > 0 ? ["rig"] : []),

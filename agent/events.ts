@@ -36,6 +36,7 @@ export type AgentEvent =
       trail: string;
     }
   | { kind: "boot:fallback"; from: Slot; slot: Slot; failures: number }
+  | { kind: "boot:evidence"; cause: Cause; evidence: string }
   | { kind: "boot:record_refused"; problem: string }
   | { kind: "boot:adopted"; remaining_ms: number; uncovered_ms: number }
   | { kind: "boot:unobserved"; unobserved_ms?: number; by: "note" | "time_left" | "unknown" }
@@ -89,6 +90,7 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "boot:died": "safety",
   "boot:last_words": "safety",
   "boot:fallback": "safety",
+  "boot:evidence": "state",
   "boot:record_refused": "safety",
   "boot:adopted": "safety",
   "boot:unobserved": "safety",

@@ -12,6 +12,7 @@ import { Journal } from "../journal.ts";
 import * as boot from "../machines/boot.ts";
 import * as record from "../machines/bootrecord.ts";
 import { step } from "../machines/fsm.ts";
+import { type Evidence, evidenceText, hardwareCause } from "../machines/resetcause.ts";
 import type { ResponseOf } from "../wire/commands.ts";
 import { decodeHandOff, type HandOff } from "../wire/handoff.ts";
 import { bootCodec } from "./bootcodec.ts";
@@ -37,6 +38,7 @@ export class BootHead {
   private aliveMs = 0;
   /** The last check-in of the agent before this one on the same machine; null when not noted. */
   private checkedInMs: number | null = null;
+  private evidence: Evidence | null = null;
 
   constructor(io: BootIo, config: AgentConfig, emit: (event: AgentEvent) => void) {
     this.io = io;
@@ -63,27 +65,33 @@ export class BootHead {
 
   /**
    * Opens this boot in the record, at once as "ended for unknown cause", unless the firmware did.
-   * `flagged`: the watchdog's own flag says that it caused the last reset.
+   * `bootStatus`: the watchdog's own word on the last reset; null where it has none.
    */
-  open(flagged: boolean): void {
+  open(bootStatus: number | null): void {
     const { journal, io, config } = this;
+    const crashRecords = io.platform.crashRecords().slice(0, record.crashRecordsMax);
+    const evidence = this.gather(bootStatus, crashRecords);
+    this.evidence = evidence;
+    const hardware = hardwareCause(evidence);
     const machine = io.platform.machineBootId();
     const current = journal.value.current;
     if (current !== null && current.machine === "" && this.isOfFirmware(current)) {
-      journal.stage({ ...journal.value, current: { ...current, machine } });
+      const claimed = { ...journal.value, current: { ...current, machine }, crashRecords };
+      journal.stage(record.amend(claimed, hardware));
       this.continues = true;
       return;
     }
     const begin = {
       randomId: io.platform.randomId(),
       machine,
-      hardware: this.hardwareCause(flagged),
+      hardware,
       attemptsMax: config.plan.attemptsMax,
     };
     if (current?.machine === machine) {
       this.checkedInMs = journal.value.closing?.checkedInMs ?? null;
     }
-    journal.stage(record.beginBoot(journal.value, begin).record);
+    const begun = record.beginBoot(journal.value, begin).record;
+    journal.stage({ ...begun, crashRecords });
   }
 
   /** Tells of this start and of every ended boot the host has not been told of yet. */
@@ -99,6 +107,9 @@ export class BootHead {
     const restart = last?.cause === "agent_restart";
     const cause = last?.cause ?? "unknown";
     this.emit({ kind: "agent:started", version: this.config.version, cause, restart });
+    if (last !== undefined && !restart && this.evidence !== null) {
+      this.emit({ kind: "boot:evidence", cause, evidence: evidenceText(this.evidence) });
+    }
     for (const entry of value.past) this.tellOf(entry, value.told);
     const { current } = value;
     if (last !== undefined && current !== null && last.slot !== current.slot) {
@@ -251,8 +262,12 @@ export class BootHead {
     return this.handOffProblem !== null || entry.boot === this.handOff?.boot;
   }
 
-  private hardwareCause(flagged: boolean): record.HardwareCause {
-    return flagged ? "watchdog" : this.io.platform.resetCause();
+  /** A crash record that was there at the start before is not of this reset. */
+  private gather(bootStatus: number | null, found: readonly string[]): Evidence {
+    const known = this.journal.value.crashRecords;
+    const crashed = known === undefined ? null : found.some((name) => !known.includes(name));
+    const firmware = this.handOff?.hardware_cause ?? this.io.platform.resetCause();
+    return { bootStatus, crashed, firmware };
   }
 
   private tellOf(entry: record.BootEntry, told: number): void {

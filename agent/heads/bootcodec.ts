@@ -1,6 +1,12 @@
 /** How the boot record is stored: CBOR of a checked shape; see machines/bootrecord.ts. */
 import type { Codec } from "../journal.ts";
-import { agedRecord, type BootRecord, emptyRecord, pastMax } from "../machines/bootrecord.ts";
+import {
+  agedRecord,
+  type BootRecord,
+  crashRecordsMax,
+  emptyRecord,
+  pastMax,
+} from "../machines/bootrecord.ts";
 import { decodeMap, encodeMap } from "../wire/cbor.ts";
 import { bool, check, list, map, oneOf, optional, text, uint } from "../wire/shape.ts";
 
@@ -26,6 +32,7 @@ const shape = map({
   current: optional(entry),
   closing: optional(map({ cause, culprit: text, checkedInMs: optional(uint) })),
   past: list(entry, pastMax),
+  crashRecords: optional(list(text, crashRecordsMax)),
 });
 
 export function bootCodec(attemptsMax: number): Codec<BootRecord> {

@@ -9,7 +9,6 @@ import type { Clock } from "../io/clock.ts";
 import type { Watchdog, WatchdogFacts } from "../io/watchdog.ts";
 import {
   type Criterion,
-  causedReset,
   type Judgement,
   judge,
   measure,
@@ -37,8 +36,8 @@ export interface WatchdogIo {
 export class WatchdogHead {
   state: runtime.State;
   readonly judgement: Judgement;
-  /** The device's own word that it caused the last reset; null when it has none. */
-  readonly flagged: boolean | null;
+  /** The device's own word on the last reset, read before opening; null when it has none. */
+  readonly bootStatus: number | null;
   private readonly io: WatchdogIo;
   private readonly config: AgentConfig;
   private readonly identity: string;
@@ -61,7 +60,7 @@ export class WatchdogHead {
     this.facts = facts;
     this.identity = facts?.identity ?? "none";
     this.path = facts?.path ?? "none";
-    this.flagged = causedReset(facts?.bootStatus ?? null);
+    this.bootStatus = facts?.bootStatus ?? null;
     this.wanted = {
       promiseMs: config.runtime.promiseMs,
       hardwareMaxMs: config.hardwareMaxMs,

@@ -1,5 +1,6 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { hostname, machine, release, type, version } from "node:os";
+import { join } from "node:path";
 
 /** What the agent asks of the machine it runs on, beyond its devices. */
 export interface Platform {
@@ -14,6 +15,11 @@ export interface Platform {
    * The watchdog's own flag is read from the watchdog, not here.
    */
   resetCause(): "power" | "panic" | "unknown";
+  /**
+   * Crash records that the kernel has kept over the reset, each as name and time, such as
+   * `dmesg-efi-171@1718000000`; old ones stay until somebody removes them.
+   */
+  crashRecords(): string[];
   /** Asks the operating system for an orderly reboot. Returns at once. */
   reboot(): void;
   /** Fields of `uname`, for SMP os info. */
@@ -29,10 +35,12 @@ const efiAttributeBytes = 4;
 /** The real thing: Linux. */
 export class LinuxPlatform implements Platform {
   private readonly handOffFile: string | null;
+  private readonly pstore: string;
 
   /** `handOffFile`: the record as a plain file instead of the UEFI variable. */
-  constructor(handOffFile: string | null) {
+  constructor(handOffFile: string | null, pstore = "/sys/fs/pstore") {
     this.handOffFile = handOffFile;
+    this.pstore = pstore;
   }
 
   machineBootId(): string {
@@ -47,6 +55,19 @@ export class LinuxPlatform implements Platform {
   handOff(): Uint8Array | null {
     if (this.handOffFile !== null) return readBytes(this.handOffFile);
     return readBytes(handOffVariable)?.subarray(efiAttributeBytes) ?? null;
+  }
+
+  /** Names alone: what is in them belongs to others. Source: Documentation/ABI/testing/pstore. */
+  crashRecords(): string[] {
+    try {
+      const names = readdirSync(this.pstore).filter((name) => name.startsWith("dmesg-"));
+      const seconds = (name: string): number => {
+        return Math.floor(statSync(join(this.pstore, name)).mtimeMs / 1000);
+      };
+      return names.sort().map((name) => `${name}@${seconds(name)}`);
+    } catch {
+      return [];
+    }
   }
 
   /** Nothing on a plain Linux system tells a power cut from a reset button. */

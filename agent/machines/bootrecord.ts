@@ -4,6 +4,8 @@
  * is a non-volatile variable, elsewhere the agent keeps it in its journal). Pure functions.
  */
 
+import { causeOf } from "./resetcause.ts";
+
 export const stageNames = ["power_on", "os_load", "hand_off", "adopt", "runtime"] as const;
 export type Stage = (typeof stageNames)[number];
 export type Slot = "a" | "b" | "safe";
@@ -60,7 +62,12 @@ export interface BootRecord {
   readonly closing: Closing | null;
   /** Oldest first, at most `pastMax`. */
   readonly past: readonly BootEntry[];
+  /** The kernel's crash records that were there at the latest start; absent = not known. */
+  readonly crashRecords?: readonly string[];
 }
+
+/** Crash records remembered: a pstore holds a handful. */
+export const crashRecordsMax = 16;
 
 /** Ended boots remembered; one packet holds them all. */
 export const pastMax = 12;
@@ -146,6 +153,7 @@ export function beginBoot(record: BootRecord, begin: Begin): Begun {
     current: entry,
     closing: null,
     past,
+    ...(record.crashRecords === undefined ? {} : { crashRecords: record.crashRecords }),
   };
   const from = previous?.slot ?? entry.slot;
   const fallback =
@@ -191,6 +199,19 @@ export function startTrial(record: BootRecord, slot: "a" | "b"): BootRecord {
   return { ...record, trial: slot, failures: { ...record.failures, [slot]: 0 } };
 }
 
+/**
+ * Firmware settles a boot before the kernel can tell what it knows: what it left as `unknown` the
+ * kernel's word completes, and a watchdog that ended a crashed kernel was not what killed it. All
+ * of these count as failures, so nothing else changes.
+ */
+export function amend(record: BootRecord, hardware: HardwareCause): BootRecord {
+  const last = record.past.at(-1);
+  const completes = last?.cause === "unknown" && hardware === "watchdog";
+  const crashed = hardware === "panic" && (last?.cause === "unknown" || last?.cause === "watchdog");
+  if (last === undefined || (!completes && !crashed)) return record;
+  return { ...record, past: [...record.past.slice(0, -1), { ...last, cause: hardware }] };
+}
+
 function isFailure(cause: Cause): boolean {
   return cause === "watchdog" || cause === "panic" || cause === "unknown";
 }
@@ -201,15 +222,9 @@ function settle(record: BootRecord, begin: Begin): BootEntry | null {
   if (begin.machine !== "" && current.machine === begin.machine) {
     return { ...current, cause: "agent_restart" };
   }
-  if (begin.hardware === "watchdog" || begin.hardware === "panic") {
-    return { ...current, cause: begin.hardware, culprit: noted?.culprit ?? "" };
-  }
-  // A withheld refresh was noted, and then the power went: no watchdog did this.
-  if (begin.hardware === "power" && noted?.cause === "watchdog") {
-    return { ...current, cause: "power" };
-  }
-  if (noted !== null) return { ...current, cause: noted.cause, culprit: noted.culprit };
-  return { ...current, cause: begin.hardware };
+  const cause = causeOf(begin.hardware, noted?.cause ?? null);
+  const isNoted = noted !== null && (cause !== "power" || noted.cause === "power");
+  return { ...current, cause, culprit: isNoted ? noted.culprit : "" };
 }
 
 function countFailure(record: BootRecord, slot: Slot): BootRecord["failures"] {

@@ -51,14 +51,6 @@ export interface Opened {
 
 /** WDIOF_SETTIMEOUT, WDIOF_MAGICCLOSE, WDIOF_KEEPALIVEPING of <linux/watchdog.h>. */
 const optionBits = { settable: 0x80, magicClose: 0x100, keepAlive: 0x8000 } as const;
-/** WDIOF_CARDRESET. */
-const cardReset = 0x20;
-
-/** Whether the device says that it caused the last reset; null where it reports nothing. */
-export function causedReset(bootStatus: number | null): boolean | null {
-  return bootStatus === null ? null : (bootStatus & cardReset) !== 0;
-}
-
 /**
  * Judges a device. `problem` says why there are no facts (no device, no addon); a device held by
  * another process yields `none`, since a second refresher would only hide the first one's death.

@@ -77,6 +77,8 @@ export class World {
   readonly verdicts = new Map<string, number>();
   /** Tasks of the card's operating system that have stopped checking in. */
   readonly stuckTasks = new Set<string>();
+  /** What the kernel kept of its crashes. */
+  readonly crashRecords: string[] = [];
   readonly resets: Reset[] = [];
   firmware: Firmware | null = null;
   agent: Agent | null = null;
@@ -308,6 +310,7 @@ export class World {
       randomId: () => this.hex(8),
       handOff: () => this.record,
       resetCause: () => (this.cause === "watchdog" ? "unknown" : this.cause),
+      crashRecords: () => this.crashRecords.slice(),
       reboot: () => {
         this.clock.at(this.clock.now() + rebootMs, () => this.reset("reboot"));
       },

@@ -1,0 +1,149 @@
+/** machines/resetcause.ts: the whole truth table, and what a card makes of it. */
+import { mkdirSync, utimesSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { LinuxPlatform } from "../../agent/io/platform.ts";
+import type { Cause, HardwareCause } from "../../agent/machines/bootrecord.ts";
+import * as bootrecord from "../../agent/machines/bootrecord.ts";
+import { causeOf, evidenceText, hardwareCause } from "../../agent/machines/resetcause.ts";
+import { temporaryFolder } from "../children.ts";
+import { card, confirmed, lastEnded, reportsOf, resetTime, runningCard } from "../worlds.ts";
+
+const causes = suite("reset cause");
+
+const statuses = {
+  none: null,
+  silent: 0,
+  card: 0x20,
+  power: 0x10,
+  over: 0x40,
+  both: 0x30,
+} as const;
+const firmwares = ["unknown", "power", "watchdog", "panic"] as const;
+
+/** Rows: boot status. Columns: the firmware's word, as in `firmwares`. Without a crash record. */
+const machine: Record<keyof typeof statuses, readonly HardwareCause[]> = {
+  none: ["unknown", "power", "watchdog", "panic"],
+  silent: ["unknown", "power", "watchdog", "panic"],
+  card: ["watchdog", "unknown", "watchdog", "unknown"],
+  power: ["power", "power", "unknown", "unknown"],
+  over: ["power", "power", "unknown", "unknown"],
+  both: ["unknown", "unknown", "unknown", "unknown"],
+};
+
+/** Rows: the machine's word. Columns: no note, then notes of each cause. */
+const notes = [null, "watchdog", "commanded", "clean"] as const;
+const settled: Record<HardwareCause, readonly Cause[]> = {
+  unknown: ["unknown", "watchdog", "commanded", "clean"],
+  power: ["power", "power", "commanded", "clean"],
+  watchdog: ["watchdog", "watchdog", "watchdog", "watchdog"],
+  panic: ["panic", "panic", "panic", "panic"],
+};
+
+causes("A2-18 boot status and firmware: the whole table, and no guess where they disagree", () => {
+  for (const [row, expected] of Object.entries(machine)) {
+    const bootStatus = statuses[row as keyof typeof statuses];
+    for (const [at, firmware] of firmwares.entries()) {
+      for (const crashed of [null, false]) {
+        const found = hardwareCause({ bootStatus, crashed, firmware });
+        assert.is(found, expected[at], `${row}, firmware ${firmware}`);
+      }
+      assert.is(hardwareCause({ bootStatus, crashed: true, firmware }), "panic");
+    }
+  }
+});
+
+causes("A2-18 the machine's word and our note: the whole table", () => {
+  for (const [hardware, expected] of Object.entries(settled)) {
+    for (const [at, note] of notes.entries()) {
+      assert.is(causeOf(hardware as HardwareCause, note), expected[at], `${hardware}, ${note}`);
+    }
+  }
+});
+
+causes("the evidence is told in words", () => {
+  const said = evidenceText({ bootStatus: 0x20, crashed: null, firmware: "unknown" });
+  assert.is(said, "bootstatus 0x20, crash record not known, firmware unknown");
+  const none = evidenceText({ bootStatus: null, crashed: true, firmware: "power" });
+  assert.is(none, "bootstatus not reported, crash record new, firmware power");
+});
+
+causes("what firmware left as unknown is completed by the kernel, and nothing else is", () => {
+  const begin = { randomId: "0a", machine: "", hardware: "unknown", attemptsMax: 3 } as const;
+  const first = bootrecord.beginBoot(bootrecord.emptyRecord(false, 3), begin).record;
+  const { record } = bootrecord.beginBoot(first, begin);
+  assert.is(bootrecord.amend(record, "panic").past.at(-1)?.cause, "panic");
+  assert.is(bootrecord.amend(record, "power").past.at(-1)?.cause, "unknown");
+  const power = bootrecord.beginBoot(first, { ...begin, hardware: "power" }).record;
+  assert.is(bootrecord.amend(power, "watchdog").past.at(-1)?.cause, "power");
+});
+
+causes("crash records are listed by name and time, other records are not", () => {
+  const folder = join(temporaryFolder(), "pstore");
+  assert.equal(new LinuxPlatform(null, folder).crashRecords(), []);
+  mkdirSync(folder);
+  for (const name of [
+    "dmesg-ramoops-1",
+    "dmesg-ramoops-0",
+    "console-ramoops-0",
+    "pmsg-ramoops-0",
+  ]) {
+    writeFileSync(join(folder, name), "");
+    utimesSync(join(folder, name), 1000, 1718.9);
+  }
+  const found = new LinuxPlatform(null, folder).crashRecords();
+  assert.equal(found, ["dmesg-ramoops-0@1718", "dmesg-ramoops-1@1718"]);
+});
+
+const plan = { watchdogMs: 5000 };
+
+causes("A2-18 a panic that the watchdog ended is a panic; the same record later is none", () => {
+  const world = runningCard({ plan });
+  world.crashRecords.push("dmesg-sim-1@1");
+  world.hangKernel();
+  resetTime(world);
+  confirmed(world);
+  assert.is(lastEnded(world)?.cause, "panic", "although the firmware saw the watchdog's flag");
+  assert.match(String(reportsOf(world, "boot:evidence").at(-1)?.evidence), /crash record new/);
+  world.hangKernel();
+  resetTime(world);
+  confirmed(world);
+  assert.is(lastEnded(world)?.cause, "watchdog");
+  assert.match(String(reportsOf(world, "boot:evidence").at(-1)?.evidence), /crash record none/);
+});
+
+causes("A2-18 where the firmware knows nothing, a new crash record makes it a panic", () => {
+  const world = runningCard({ plan });
+  world.crashRecords.push("dmesg-sim-1@1");
+  world.hangKernel();
+  world.reset("reboot");
+  confirmed(world);
+  assert.is(lastEnded(world)?.cause, "panic");
+  world.hangKernel();
+  world.reset("reboot");
+  confirmed(world);
+  assert.is(lastEnded(world)?.cause, "unknown", "an old record proves nothing");
+});
+
+causes("A2-18 on one card: power, watchdog, clean, commanded and unknown told apart", () => {
+  const world = card({ plan });
+  world.power(true);
+  confirmed(world);
+  const ends: [Cause, () => void][] = [
+    ["power", () => [world.power(false), world.power(true)]],
+    ["watchdog", () => world.hangAgent(Infinity)],
+    ["clean", () => [world.stopAgent(), world.reset("reboot")]],
+    ["commanded", () => world.agent?.reset("host")],
+    ["unknown", () => world.reset("reboot")],
+  ];
+  for (const [cause, end] of ends) {
+    const boot = world.agent?.boot.id;
+    end();
+    world.until(() => world.agent !== null && world.agent.boot.id !== boot, 200_000);
+    confirmed(world);
+    assert.is(lastEnded(world)?.cause, cause);
+  }
+});
+
+causes.run();
