@@ -96,7 +96,7 @@ function standard(agent: Agent): Handlers {
     "os.bootloader": ({ query }) => {
       if (query === undefined) return { bootloader: "Kennel" };
       const message = `no answer to bootloader query "${query}"`;
-      throw new Failure("wire.unsupported", message, { details: { osError: 3 } });
+      throw new Failure("wire.unsupported", message, { evidence: { osError: 3 } });
     },
     "enumeration.count": () => ({ count: groupsOf(agent).length }),
     "enumeration.list": () => ({ groups: groupsOf(agent).map(([id]) => id) }),
@@ -105,7 +105,7 @@ function standard(agent: Agent): Handlers {
       const found = all[index];
       if (found === undefined) {
         const message = `group index ${index} of ${all.length}`;
-        throw new Failure("usage.invalid", message, { details: { osError: 4 } });
+        throw new Failure("usage.invalid", message, { evidence: { osError: 4 } });
       }
       return { group: found[0], ...(index === all.length - 1 ? { end: true } : {}) };
     },
@@ -143,7 +143,7 @@ function osInfo(agent: Agent, format: string): string {
   const unknown = [...format].find((letter) => letter !== "a" && fields[letter] === undefined);
   if (unknown !== undefined) {
     const message = `unknown format letter "${unknown}"`;
-    throw new Failure("usage.invalid", message, { details: { osError: 2 } });
+    throw new Failure("usage.invalid", message, { evidence: { osError: 2 } });
   }
   const wanted = (letter: string): boolean => format.includes("a") || format.includes(letter);
   return Object.entries(fields)

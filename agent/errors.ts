@@ -89,21 +89,22 @@ export type Code = keyof typeof policy;
 
 /**
  * A failure with a name. `message` says what happened, the evidence, and what to do, as one or
- * more sentences a person can act on; `details` carries the same evidence for `--json`.
+ * more sentences a person can act on; `evidence` has the same as data: `details` in `--json`. Not
+ * called that here: the test runner takes a property of that name for text.
  */
 export class Failure extends Error {
   readonly code: Code;
-  readonly details: Readonly<Record<string, unknown>>;
+  readonly evidence: Readonly<Record<string, unknown>>;
 
   constructor(
     code: Code,
     message: string,
-    options: { cause?: unknown; details?: Record<string, unknown> } = {},
+    options: { cause?: unknown; evidence?: Record<string, unknown> } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = "Failure";
     this.code = code;
-    this.details = options.details ?? {};
+    this.evidence = options.evidence ?? {};
   }
 
   get exit(): number {

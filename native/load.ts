@@ -72,7 +72,7 @@ function open(name: string): unknown {
       `The native part "${name}" cannot be loaded for ${nativeTarget()}: ${evidence}. ` +
         "Build Kennel where a C++ compiler and the headers of Node are installed " +
         "(`node build.mjs`), and install its dist folder as a whole, the native folder included.",
-      { cause, details: { name, path, target: nativeTarget() } },
+      { cause, evidence: { name, path, target: nativeTarget() } },
     );
   }
   return module.exports;

@@ -21,7 +21,7 @@ function refusal(name: CommandName, error: object, rsn: unknown): Failure {
   const rcName = names.find(([, value]) => value === rc)?.[0] ?? "unknown";
   const reason = typeof rsn === "string" && rsn !== "" ? harmlessText(rsn) : meaning(rcName);
   return new Failure("link.refused", `the card refused ${name}: ${reason} (rc ${rc}).`, {
-    details: { request: name, rc, rc_name: rcName, ...(group === undefined ? {} : { group }) },
+    evidence: { request: name, rc, rc_name: rcName, ...(group === undefined ? {} : { group }) },
   });
 }
 

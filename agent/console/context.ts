@@ -37,6 +37,6 @@ export interface Outcome {
 export function mustConfirm(yes: true | undefined, effect: string): void {
   if (yes) return;
   throw new Failure("safety.unconfirmed", `${effect}. Nothing was sent; add --yes to do it.`, {
-    details: { effect },
+    evidence: { effect },
   });
 }

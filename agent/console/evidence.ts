@@ -68,7 +68,7 @@ export interface Unanswered {
 }
 
 /**
- * link.garbled where frames came but none was whole, else link.timeout. `details.line` says in a
+ * link.garbled where frames came but none was whole, else link.timeout. `evidence.line` says in a
  * few words what the line brought.
  */
 export function unanswered(request: Unanswered, seen: Evidence): Failure {
@@ -83,7 +83,7 @@ export function unanswered(request: Unanswered, seen: Evidence): Failure {
   const code = damaged && seen.others === 0 ? "link.garbled" : "link.timeout";
   const line = summary(seen);
   return new Failure(code, `${what}: ${line}. ${advice(seen)}${note}${doubt}`, {
-    details: {
+    evidence: {
       port,
       request: request.request,
       waited_ms: waitedMs,

@@ -184,7 +184,7 @@ export class Follower {
       return;
     }
     if (error.code !== "link.timeout" && error.code !== "link.garbled") throw error;
-    const { line = error.message } = error.details;
+    const { line = error.message } = error.evidence;
     if (!this.silent) this.options.note(`the card does not answer: ${line}; asking again`);
     this.silent = true;
     await this.sleep(this.nowMs + retryMs);

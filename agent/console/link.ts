@@ -205,7 +205,7 @@ export class Link {
       "link.timeout",
       `${call.name} was not sent: ${name} takes no more bytes (${waitingBytes} are waiting). ` +
         "The other end does not read: check flow control and the card.",
-      { details: { port: name, request: call.name, waiting_bytes: waitingBytes } },
+      { evidence: { port: name, request: call.name, waiting_bytes: waitingBytes } },
     );
   }
 
@@ -213,7 +213,7 @@ export class Link {
     if (this.lost !== null) return;
     const { name } = this.port;
     const lost = new Failure("port.lost", `the line ${name} was lost: ${cause}.`, {
-      details: { port: name, cause },
+      evidence: { port: name, cause },
     });
     this.lost = lost;
     const calls = this.call === null ? this.waiting : [this.call, ...this.waiting];

@@ -38,7 +38,7 @@ async function report(run: Run, error: unknown, heard: string): Promise<number> 
     return exitCodes.ok;
   }
   const failure = named(error);
-  const { code, exit, message, details } = failure;
+  const { code, exit, message, evidence: details } = failure;
   if (run.isJson) {
     const body = { ok: false, command: run.command, error: { code, exit, message, details } };
     await run.setting.terminal.out(`${JSON.stringify(body)}\n`);

@@ -25,12 +25,12 @@ async function orNotALab<T>(answer: Promise<T>): Promise<T> {
   try {
     return await answer;
   } catch (error) {
-    if (error instanceof Failure && error.details.rc === 8) {
+    if (error instanceof Failure && error.evidence.rc === 8) {
       throw new Failure(
         "link.refused",
         "the card has no rig group: only a simulated card or a lab image injects faults. " +
           "Try it with --sim, or with `kennel card`.",
-        { cause: error, details: error.details },
+        { cause: error, evidence: error.evidence },
       );
     }
     throw error;

@@ -63,7 +63,7 @@ export class Run {
     throw new Failure(
       "usage.invalid",
       `which card? Give --port PATH or set KENNEL_PORT; --sim takes a simulated one.${here}`,
-      { details: { ports } },
+      { evidence: { ports } },
     );
   }
 

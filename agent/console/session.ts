@@ -52,18 +52,18 @@ export async function greet(link: Link): Promise<Hello> {
       "wire.version",
       `the card speaks contract ${hello.contract}, this console ${contractVersion}: ` +
         `use the console that came with agent ${hello.version}.`,
-      { details: { card: hello.contract, console: contractVersion } },
+      { evidence: { card: hello.contract, console: contractVersion } },
     );
   }
   return hello;
 }
 
 function notKennel(error: unknown): unknown {
-  if (!(error instanceof Failure) || error.details.rc !== 8) return error;
+  if (!(error instanceof Failure) || error.evidence.rc !== 8) return error;
   return new Failure(
     "link.refused",
     "something answers SMP on this line, but it is no Kennel agent (it has no group 64).",
-    { cause: error, details: error.details },
+    { cause: error, evidence: error.evidence },
   );
 }
 

@@ -234,7 +234,7 @@ export class WatchdogHead {
       held ? "watchdog.busy" : "watchdog.missing",
       `a hardware watchdog is required and there is none to rely on: ${why}. ` +
         "Load its driver or free the device, or allow running without (--watchdog prefer)",
-      { details: { criteria: this.measured() } },
+      { evidence: { criteria: this.measured() } },
     );
   }
 

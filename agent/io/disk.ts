@@ -107,5 +107,5 @@ function attempt(path: string, act: () => void): void {
 function failure(path: string, error: unknown): Failure {
   const { code = "an unknown error" } = error as NodeJS.ErrnoException;
   const message = `state cannot be kept: ${path}: ${code}`;
-  return new Failure("journal.degraded", message, { cause: error, details: { path, code } });
+  return new Failure("journal.degraded", message, { cause: error, evidence: { path, code } });
 }

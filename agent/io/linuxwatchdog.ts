@@ -101,7 +101,7 @@ export class LinuxWatchdog implements Watchdog {
   }
 
   /**
-   * Whole seconds, rounded up. A refused value is a Failure `watchdog.range` whose details hold
+   * Whole seconds, rounded up. A refused value is a Failure `watchdog.range` whose evidence hold
    * `grantedMs`, the timeout the device runs with: it stays armed.
    */
   setTimeout(timeoutMs: number): number {
@@ -189,7 +189,7 @@ export class LinuxWatchdog implements Watchdog {
 
   /**
    * On failure the device is still held and counting: refused before anything was touched, or
-   * opened again after the driver did not stop; the details' `open` is false when that failed.
+   * opened again after the driver did not stop; the evidence' `open` is false when that failed.
    * Where nowayout was not known beforehand a refresh service has ended by then.
    */
   disarm(): void {

@@ -44,12 +44,12 @@ export function openFailure(path: string, baud: number, cause: Error): Failure {
   if (/baud/i.test(message)) {
     return new Failure("usage.invalid", `${path} does not support ${baud} Bd. Choose --baud.`, {
       cause,
-      details: { port: path, baud },
+      evidence: { port: path, baud },
     });
   }
   return new Failure("port.lost", `${path} exists but could not be opened: ${message}.`, {
     cause,
-    details: { port: path },
+    evidence: { port: path },
   });
 }
 
@@ -63,7 +63,7 @@ function missing(path: string, problem: string): Failure {
       : "No serial port was found under /dev/serial/by-id or as /dev/ttyUSB*, ttyACM*, ttyAMA*: " +
         "is the cable plugged in?";
   return new Failure("port.missing", `no serial port ${path}: ${problem}. ${seen}`, {
-    details: { port: path, problem, ports },
+    evidence: { port: path, problem, ports },
   });
 }
 
@@ -75,7 +75,7 @@ function permission(path: string, stats: Stats | null): Failure {
       ? "Ask for access, or run as root."
       : `Join it: sudo usermod -aG ${group} $USER, then log in again.`;
   return new Failure("port.permission", `no permission for ${path}.${owner} ${advice}`, {
-    details: { port: path, group },
+    evidence: { port: path, group },
   });
 }
 
@@ -87,7 +87,7 @@ function busy(path: string): Failure {
       : "held by a process that this user may not see (try: sudo fuser -v)";
   const advice = "Two readers would split the bytes between them: end that program first.";
   return new Failure("port.busy", `port busy: ${path} ${who}. ${advice}`, {
-    details: { port: path, holders: found },
+    evidence: { port: path, holders: found },
   });
 }
 

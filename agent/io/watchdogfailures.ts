@@ -51,10 +51,10 @@ export function callFailure(path: string, roots: Roots, what: string, error: unk
   if (error instanceof Failure) return error;
   const { code: name, message, errno, syscall } = error as SystemError;
   const code = codes[name] ?? "watchdog.device";
-  const details = { path, errno, syscall, name };
+  const evidence = { path, errno, syscall, name };
   if (code !== "watchdog.busy") {
     const text = [`Cannot ${what} ${path}: ${message}.`, advice[code] ?? ""].join(" ").trim();
-    return new Failure(code, text, { cause: error, details });
+    return new Failure(code, text, { cause: error, evidence });
   }
   const holder = findHolder(path, roots);
   const who =
@@ -64,7 +64,7 @@ export function callFailure(path: string, roots: Roots, what: string, error: unk
   return new Failure(
     code,
     `Cannot ${what} ${path}: it is held by ${who}. A watchdog has one owner: stop the other.`,
-    { cause: error, details: { ...details, holder } },
+    { cause: error, evidence: { ...evidence, holder } },
   );
 }
 
@@ -83,7 +83,7 @@ export function rangeFailure(
   return new Failure(
     "watchdog.range",
     `${path} refuses a timeout of ${requestedMs / 1000} s: ${limits}.${stays}`,
-    { cause, details: { path, requestedMs, minMs, maxMs, grantedMs } },
+    { cause, evidence: { path, requestedMs, minMs, maxMs, grantedMs } },
   );
 }
 
@@ -93,7 +93,7 @@ export function nowayoutFailure(path: string): Failure {
     "watchdog.nowayout",
     `${path} cannot be disarmed: its driver is set to "nowayout" and counts until the next ` +
       "reset. Keep refreshing it, or reboot.",
-    { details: { path, open: true } },
+    { evidence: { path, open: true } },
   );
 }
 
@@ -105,6 +105,6 @@ export function stillCountingFailure(path: string, open: boolean): Failure {
   return new Failure(
     "watchdog.nowayout",
     `The driver did not stop: ${path} still counts after a magic close. ${next}`,
-    { details: { path, open } },
+    { evidence: { path, open } },
   );
 }

@@ -130,15 +130,15 @@ export const reasonMax = 512;
 /**
  * The body of a refusal. Version 1 knows `rc` alone. In version 2 what is wrong with the message
  * itself is `rc` as well, and so are failures of the standard groups that have no code of their
- * own for it; `details.osError` is such a code. Failures of our groups are `err`, with the same
+ * own for it; `evidence.osError` is such a code. Failures of our groups are `err`, with the same
  * numbers as `rc`. `rsn` says it in words.
  */
 export function errorBody(request: Header, error: Failure): Record<string, unknown> {
-  const { rc, code, details } = error;
+  const { rc, code, evidence } = error;
   const { group } = request;
   const rsn = error.message.slice(0, reasonMax);
   if (request.version === 0) return { rc, rsn };
-  if (typeof details.osError === "number") return { err: { group, rc: details.osError } };
+  if (typeof evidence.osError === "number") return { err: { group, rc: evidence.osError } };
   if (group < ownGroups || code.startsWith("wire.")) return { rc, rsn };
   return { err: { group, rc }, rsn };
 }

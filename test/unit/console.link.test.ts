@@ -154,7 +154,7 @@ test("a frame with a wrong checksum is no answer, and is counted", async () => {
   });
   assert.is(failure.code, "link.garbled");
   assert.match(failure.message, /2 frames damaged \(wrong checksum\)/);
-  assert.equal((failure.details.seen as { bad: number }).bad, 2);
+  assert.equal((failure.evidence.seen as { bad: number }).bad, 2);
 });
 
 test("a sound frame around damaged CBOR is no answer", async () => {
@@ -181,7 +181,7 @@ test("a refusal carries the card's code and reason", async () => {
   assert.is(version1.exit, 8);
   const version2 = await refused(() => ({ err: { group: 66, rc: 11 } }));
   assert.is(version2.message, "the card refused os.params: it is not allowed (rc 11).");
-  assert.equal(version2.details, {
+  assert.equal(version2.evidence, {
     request: "os.params",
     rc: 11,
     rc_name: "denied",

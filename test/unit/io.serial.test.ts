@@ -72,7 +72,7 @@ test("a port that is not there: exit 3, and which ports are", async () => {
   assert.is(failure.exit, 3);
   assert.match(failure.message, /no serial port \/dev\/does-not-exist: there is no such file\./);
   assert.match(failure.message, /Ports here: |No serial port was found under/);
-  assert.ok(Array.isArray(failure.details.ports));
+  assert.ok(Array.isArray(failure.evidence.ports));
 });
 
 test("a file that is no device is no port, and is not touched", async () => {

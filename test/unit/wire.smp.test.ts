@@ -117,7 +117,7 @@ smp("answers echo version, sequence, group and command, and answer a read with a
 
 const refused = new Failure("watchdog.range", "too long");
 const malformed = new Failure("wire.malformed", "no map");
-const osError = new Failure("wire.unsupported", "no such query", { details: { osError: 3 } });
+const osError = new Failure("wire.unsupported", "no such query", { evidence: { osError: 3 } });
 
 smp("v1 gets every refusal as rc with its words", () => {
   for (const group of [0, 10, 64, 66]) {
