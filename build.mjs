@@ -169,9 +169,18 @@ async function bundlePrograms(esbuild, version) {
     fs.writeFileSync(path, `#!/usr/bin/env node\n${fs.readFileSync(path, "utf8")}`);
     fs.chmodSync(path, 0o755);
   }
+  wrapBundle(join(stage, "kenneld.bundle"));
   const inside = Object.values(metafile.outputs).flatMap(({ inputs }) => Object.keys(inputs));
   const names = inside.map((path) => /^node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1]);
   return [...new Set(names.filter((name) => name !== undefined))].sort();
+}
+
+/** What agent/launch.ts runs: a function with the arguments of a CommonJS module. */
+function wrapBundle(path) {
+  const code = fs.readFileSync(`${path}.cjs`, "utf8");
+  const head = "(function (exports, require, module, __filename, __dirname) {";
+  fs.writeFileSync(`${path}.js`, `${head}${code}\n})`);
+  fs.rmSync(`${path}.cjs`);
 }
 
 /** Tests by their depth, as each finds the native files from where it is. */

@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Script } from "node:vm";
 
-const bundle = join(__dirname, "kenneld.bundle.cjs");
+const bundle = join(__dirname, "kenneld.bundle.js");
 const cacheFile = join(__dirname, `kenneld.${process.arch}-${process.version}.cache`);
 const makeOption = "--make-code-cache";
 
@@ -24,10 +24,8 @@ function readOrNothing(path: string): Buffer | undefined {
 }
 
 function load(cachedData: Buffer | undefined): Script {
-  // The bundle is plain ASCII.
-  const source = readFileSync(bundle, "latin1");
-  const wrapped = `(function (exports, require, module, __filename, __dirname) {${source}\n})`;
-  return new Script(wrapped, {
+  // Plain ASCII, and a function expression as build.mjs writes it.
+  return new Script(readFileSync(bundle, "latin1"), {
     filename: bundle,
     ...(cachedData === undefined ? {} : { cachedData }),
   });
