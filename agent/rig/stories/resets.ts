@@ -1,0 +1,86 @@
+/** Cards that stop being alive, each in its way, and have to be reset in time. */
+import { CardFailed, expect, freshCheckIn, type Rig, reportsOf, toleranceMs } from "../rig.ts";
+import { type Story, story } from "../story.ts";
+
+/** When the watchdog expires next, on the rig's clock. */
+function nextExpiry(rig: Rig, withinMs: number): Promise<number> {
+  const before = rig.expiries.length;
+  return rig.until("expiry of the watchdog", () => rig.expiries[before], withinMs);
+}
+
+/** T2 in full, measured from the last check-in to the expiry. */
+async function hungLoop(rig: Rig, promiseMs: number, hardwareMs: number): Promise<void> {
+  await rig.start({ promiseMs, hardwareMs });
+  const state = await rig.ask("wdt.state", {});
+  const via = promiseMs > hardwareMs ? "service" : "direct";
+  expect(state.via === via, `via ${state.via} instead of ${via}`);
+  const checkedInMs = await freshCheckIn(rig, promiseMs);
+  await rig.hang("loop");
+  const tookMs = (await nextExpiry(rig, 2 * (promiseMs + hardwareMs))) - checkedInMs;
+  const isOnTime = Math.abs(tookMs - promiseMs) <= toleranceMs(rig, promiseMs);
+  expect(isOnTime, `reset ${tookMs} ms after the last check-in, promised were ${promiseMs}`);
+}
+
+function ratioStory(ratio: number, promiseMs: number): Story {
+  const name = `a blocked event loop is reset at T2, with T2 ${ratio} times T1`;
+  const tell = (rig: Rig): Promise<void> => hungLoop(rig, promiseMs, promiseMs / ratio);
+  return story(name, { rows: ["A2-05", "A2-08"] }, tell);
+}
+
+/** The refresh thread dies, or stands still, with the agent: the hardware's T1 is left. */
+async function deadAgent(rig: Rig, kind: "kill" | "stop" | "kernel"): Promise<void> {
+  const [promiseMs, hardwareMs] = [9_000, 6_000];
+  await rig.start({ promiseMs, hardwareMs });
+  await freshCheckIn(rig, promiseMs);
+  const brokenMs = rig.now();
+  await rig.hang(kind);
+  const limitMs = Math.max(promiseMs, hardwareMs);
+  const tookMs = (await nextExpiry(rig, 3 * limitMs)) - brokenMs;
+  const isInTime = tookMs <= limitMs + toleranceMs(rig, limitMs);
+  expect(isInTime, `reset ${tookMs} ms after the end, promised were ${limitMs} at the most`);
+}
+
+/** Reports until the reset, or the last seen before it. */
+async function culpritBeforeReset(rig: Rig): Promise<void> {
+  const promiseMs = 12_000;
+  const task = { name: "storage", everyMs: 4_000 };
+  await rig.start({ promiseMs, tasks: [task] });
+  await rig.ask("wdt.check_in", { task: task.name });
+  const stoppedMs = rig.now();
+  for (;;) {
+    if (rig.expiries.length > 0) throw new CardFailed("reset before any report named the task");
+    const told = (await reportsOf(rig)).find(
+      ({ kind, data }) => kind === "wdt:withheld" && data.culprit === task.name,
+    );
+    if (told !== undefined) break;
+    expect(rig.now() - stoppedMs < 2 * promiseMs, "no report of the late task, and no reset");
+    await rig.wait(lookEveryMs);
+  }
+  const resetMs = await nextExpiry(rig, 2 * promiseMs);
+  const tookMs = resetMs - stoppedMs;
+  const limitMs = task.everyMs + promiseMs;
+  const isInTime = tookMs <= limitMs + toleranceMs(rig, limitMs);
+  expect(isInTime, `reset ${tookMs} ms after the last check-in of the task, not ${limitMs}`);
+}
+const lookEveryMs = 200;
+
+export const resets: readonly Story[] = [
+  ratioStory(1, 8_000),
+  ratioStory(1.5, 9_000),
+  ratioStory(2, 8_000),
+  ratioStory(10, 20_000),
+  story("a killed agent is no disarm: the card is reset", { rows: ["A2-09"] }, (rig) =>
+    deadAgent(rig, "kill"),
+  ),
+  story("a stopped agent is reset within the larger of T1 and T2", { rows: ["A2-09"] }, (rig) =>
+    deadAgent(rig, "stop"),
+  ),
+  story("a kernel that stands still is reset", { rows: ["A2-05"] }, (rig) =>
+    deadAgent(rig, "kernel"),
+  ),
+  story(
+    "a critical task that stops checking in is named before the reset",
+    { rows: ["A2-11"] },
+    culpritBeforeReset,
+  ),
+];

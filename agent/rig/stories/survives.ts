@@ -1,0 +1,98 @@
+/** Cards that go on, guarded or honest about it, whatever is done to them. */
+import { Failure } from "../../errors.ts";
+import { expect, type Rig } from "../rig.ts";
+import { type Story, story } from "../story.ts";
+
+async function staysUp(rig: Rig, forMs: number): Promise<void> {
+  const resets = rig.resets.length;
+  await rig.wait(forMs);
+  expect(rig.resets.length === resets, `the card was reset within ${forMs} ms`);
+}
+
+async function alone(rig: Rig): Promise<void> {
+  const promiseMs = 6_000;
+  await rig.start({ promiseMs, unplugged: true });
+  await staysUp(rig, 3 * promiseMs);
+  await rig.plug(true);
+  const { armed, failures } = await rig.ask("wdt.state", {});
+  expect(armed && failures === 0, `armed: ${armed}, failures: ${failures}`);
+  expect(rig.resets.length === 0, "the card was reset while nobody listened");
+}
+
+async function dateIsSet(rig: Rig): Promise<void> {
+  const promiseMs = 6_000;
+  await rig.start({ promiseMs, hardwareMs: 3_000 });
+  for (const stepMs of [hourMs, -2 * hourMs, hourMs]) {
+    await rig.stepWall(stepMs);
+    await staysUp(rig, 1.5 * promiseMs);
+    const state = await rig.ask("wdt.state", {});
+    const leftMs = state.remaining_ms ?? 0;
+    expect(leftMs > 0 && leftMs <= promiseMs, `${leftMs} ms are left of ${promiseMs}`);
+  }
+}
+const hourMs = 3_600_000;
+
+async function restarts(rig: Rig): Promise<void> {
+  await rig.start({ promiseMs: 30_000 });
+  for (let count = 0; count < restartsCount; count++) {
+    await rig.restartAgent();
+    expect(rig.resets.length === 0, `reset at restart ${count + 1}`);
+    const { armed } = await rig.ask("wdt.state", {});
+    expect(armed, `not armed after restart ${count + 1}`);
+  }
+}
+const restartsCount = 10;
+
+async function heldByAnother(rig: Rig): Promise<void> {
+  await rig.start({ promiseMs: 10_000, held: true });
+  const { backend, protected: isProtected, protection } = await rig.ask("card.status", {});
+  const names = /^other-owner: sh \(pid \d+\)/.test(protection);
+  expect(names && !isProtected && backend === "none", `${backend}, ${isProtected}, ${protection}`);
+}
+
+async function cannotStop(rig: Rig): Promise<void> {
+  const promiseMs = 6_000;
+  await rig.start({ promiseMs, allowDisarm: true, noWayOut: true });
+  const refusal = await rig.ask("wdt.disarm", {}).then(
+    () => null,
+    (error: unknown) => error,
+  );
+  expect(refusal instanceof Failure, "a disarm that cannot be was accepted");
+  expect(refusal.code === "link.refused", `${refusal.code}: ${refusal.message}`);
+  await staysUp(rig, 2 * promiseMs);
+  const { armed } = await rig.ask("wdt.state", {});
+  expect(armed, "it counts as disarmed, and is not");
+}
+
+async function readOnlyState(rig: Rig): Promise<void> {
+  const promiseMs = 6_000;
+  await rig.start({ promiseMs, readOnlyState: true });
+  const { journal, watchdog } = await rig.ask("card.status", {});
+  expect(journal === "degraded" && watchdog.armed, `journal ${journal}, ${watchdog.state}`);
+  await staysUp(rig, 2 * promiseMs);
+}
+
+export const survives: readonly Story[] = [
+  story("a card without its host stays up", { rows: ["A2-07"] }, alone),
+  story("the date moves no deadline", { rows: ["A2-17"], needs: ["wall_clock"] }, dateIsSet),
+  story(
+    "ten restarts of the agent bring no reset",
+    { rows: ["A2-09"], needs: ["agent_restart"] },
+    restarts,
+  ),
+  story(
+    "a device that another holds is left to it, who is named",
+    { rows: ["A2-13"], needs: ["another_holder"] },
+    heldByAnother,
+  ),
+  story(
+    "a device that cannot stop says so, and is refreshed",
+    { rows: ["A2-12"], needs: ["nowayout"] },
+    cannotStop,
+  ),
+  story(
+    "a state folder that cannot be written is told, and the card is guarded",
+    { rows: [], needs: ["disk_read_only"] },
+    readOnlyState,
+  ),
+];
