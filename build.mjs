@@ -200,7 +200,7 @@ async function bundleTests(esbuild, version, entries) {
 }
 
 function testEntries() {
-  const isEntry = /\.test\.ts$|^bench\/main\.ts$|^fixtures\/[^/]+\.ts$/;
+  const isEntry = /\.test\.ts$|^(bench|rig)\/main\.ts$|^fixtures\/[^/]+\.ts$/;
   return filesBelow(at("test"))
     .filter((path) => isEntry.test(path))
     .map((path) => `test/${path}`);
