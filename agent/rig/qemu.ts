@@ -40,6 +40,8 @@ export interface Guest {
   readonly console: readonly ConsoleLine[];
   /** What QEMU announced, oldest first, at most `eventsMax`. */
   readonly events: readonly QmpEvent[];
+  /** Types on the guest's console. */
+  type(text: string): void;
   /** Sends a QMP command. */
   qmp(command: string, args?: Record<string, unknown>): Promise<unknown>;
   /**
@@ -104,7 +106,7 @@ export async function startGuest(start: GuestStart): Promise<Guest> {
     fs.appendFileSync(path.join(start.logFolder, file), text);
   const args = ["--pdeathsig", "KILL", program, ...argumentsFor(start)];
   log("qemu.log", `setpriv ${args.join(" ")}\n`);
-  const child = spawn("setpriv", args, { stdio: ["ignore", "pipe", "pipe", "pipe"] });
+  const child = spawn("setpriv", args, { stdio: ["pipe", "pipe", "pipe", "pipe"] });
   const seen: Seen = {
     console: [],
     events: [],
@@ -121,6 +123,7 @@ export async function startGuest(start: GuestStart): Promise<Guest> {
     seen.complaints = (seen.complaints + text).slice(-lineCharactersMax);
     log("qemu.log", text);
   });
+  child.stdin?.on("error", () => {}); // that QEMU has ended is told by `until`
   const stop = (): Promise<void> => end(child, exited);
   try {
     const event = (happened: QmpEvent): void => {
@@ -143,6 +146,7 @@ export async function startGuest(start: GuestStart): Promise<Guest> {
       serialPath,
       console: seen.console,
       events: seen.events,
+      type: (text) => void child.stdin?.write(text),
       qmp: qmp.execute,
       until: (what, find, withinMs) => until(seen, what, find, withinMs),
       stop,

@@ -1,11 +1,14 @@
 /** `npm run rig`: stories on the rigs that this project has. */
 import path from "node:path";
-import { rigProgram } from "../../agent/rig/program.ts";
+import { type Rigs, rigProgram } from "../../agent/rig/program.ts";
+import { QemuRig } from "../../agent/rig/qemurig.ts";
 import { SimRig } from "../../agent/rig/simrig.ts";
 
-const logs = path.join(__dirname, "../../..", ".cache/rig");
-rigProgram(process.argv.slice(2), { sim: (logFolder) => new SimRig(logFolder) }, logs).then(
-  (status) => {
-    process.exitCode = status;
-  },
-);
+const project = path.join(__dirname, "../../..");
+const rigs: Rigs = {
+  sim: (logFolder) => new SimRig(logFolder),
+  qemu: (logFolder) => new QemuRig(project, logFolder),
+};
+rigProgram(process.argv.slice(2), rigs, path.join(project, ".cache/rig")).then((status) => {
+  process.exitCode = status;
+});
