@@ -182,10 +182,14 @@ export class QemuRig implements Rig {
     }
   }
 
-  /** Waits until the guest reads what is typed: once per boot, and each reset is a boot. */
+  /** Waits until the guest reads what is typed. One reset can be several RESET events. */
   private async ready(): Promise<void> {
-    const boots = 1 + this.card.events.filter(({ name }) => name === "RESET").length;
-    const isReady = (): true | undefined => (this.lines(said.ready) >= boots ? true : undefined);
+    const resetMs = (): number =>
+      this.card.events.findLast(({ name }) => name === "RESET")?.atMs ?? Number.NEGATIVE_INFINITY;
+    const isReady = (): true | undefined =>
+      this.console.some(({ text, atMs }) => text.startsWith(said.ready) && atMs > resetMs())
+        ? true
+        : undefined;
     await this.card.until("guest that is ready", isReady, bootMs);
   }
 
