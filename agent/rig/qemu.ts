@@ -1,7 +1,8 @@
 /**
  * One emulated card: a PC (q35) with two watchdogs, the Intel 6300ESB and the chipset's own
- * (iTCO), whose expiry resets the machine and is announced by QEMU. The first UART is the console, the second one the line to the host.
- * QEMU cannot outlive this process, however it ends: the kernel kills it (prctl PR_SET_PDEATHSIG).
+ * (iTCO), whose expiry resets the machine and is announced by QEMU. The first UART is the console,
+ * the second one the line to the host. QEMU cannot outlive this process, however it ends: the
+ * kernel kills it (prctl PR_SET_PDEATHSIG).
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import fs from "node:fs";
