@@ -11,6 +11,9 @@ export const said = {
   ended: "guest: main ended with status",
 } as const;
 
+/** Memory that the kernel leaves alone: what it writes when it crashes outlives a reset. */
+export const crashMemory = { address: "0x10000000", bytes: "0x100000" } as const;
+
 /** Where things are inside the guest. */
 export const places = {
   /** The files given to `prepareGuest`. */
@@ -62,6 +65,8 @@ load() {
 }
 load base
 mount -t ext4 /dev/vda ${places.state} || fail "mount ${places.state}"
+load ramoops mem_address=${crashMemory.address} mem_size=${crashMemory.bytes} record_size=0x10000
+mount -t pstore pstore /sys/fs/pstore
 if [ -f ${places.driver} ]; then . ${places.driver}; else load i6300esb; fi
 cd ${places.app} || fail "no ${places.app}"
 echo "${said.ready}"

@@ -12,6 +12,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Failure } from "../errors.ts";
 import { missing } from "./command.ts";
 import type { GuestImage } from "./guest.ts";
+import { crashMemory } from "./init.ts";
 import { openQmp, type Qmp, type QmpEvent } from "./qmp.ts";
 import {
   type ConsoleLine,
@@ -84,7 +85,7 @@ function argumentsFor(start: GuestStart): string[] {
     ["-vga", "none"],
     ["-kernel", image.kernel],
     ["-initrd", image.initrd],
-    ["-append", "console=ttyS0 loglevel=6"],
+    ["-append", `console=ttyS0 loglevel=6 memmap=${crashMemory.bytes}$${crashMemory.address}`],
     ["-device", "i6300esb"],
     // The chipset's own watchdog (iTCO) resets as well, once its driver is loaded.
     ["-global", "ICH9-LPC.noreboot=off"],

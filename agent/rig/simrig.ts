@@ -108,6 +108,7 @@ export class SimRig implements Rig {
     // A stopped process refreshes as little as a stopped kernel: its threads stand still as well.
     else if (kind === "stop" || kind === "kernel") this.card.hangKernel();
     else throw new Failure("rig.missing", this.lacks.processes);
+    if (kind === "kernel") this.card.crashRecords.push(`dmesg-sim-0@${this.now()}`);
   }
 
   async harm(kind: Harm): Promise<void> {

@@ -77,12 +77,18 @@ async function fullDisk(rig: Rig): Promise<void> {
   const promiseMs = 6_000;
   await rig.start({ promiseMs });
   await rig.harm("disk_full");
-  // Something to write down, so that the disk is seen to be full.
-  await rig.ask("wdt.hold", { for_ms: promiseMs });
+  // Something to write down, until the last block of the file is full as well.
+  for (let count = 0; count < writesMax; count++) {
+    await rig.ask("wdt.hold", { for_ms: promiseMs });
+    if ((await rig.ask("card.status", {})).journal === "degraded") break;
+  }
   const { journal, watchdog } = await rig.ask("card.status", {});
   expect(journal === "degraded" && watchdog.armed, `journal ${journal}, ${watchdog.state}`);
   await staysUp(rig, 3 * promiseMs);
 }
+
+/** A block of 4 KiB is full after that many reports. */
+const writesMax = 200;
 
 async function regularRunning(rig: Rig): Promise<void> {
   const promiseMs = 20_000;

@@ -99,6 +99,16 @@ async function watchdogIsNamed(rig: Rig): Promise<void> {
   expect(cause === "watchdog", `called ${cause}`);
 }
 
+/** The kernel's own record outlives the reset, and the watchdog is not what killed it. */
+async function panicIsNamed(rig: Rig): Promise<void> {
+  const cause = await endOf(rig, async () => {
+    await rig.hang("kernel");
+    await rig.until("expiry of the watchdog", () => rig.expiries[0], 30_000);
+    await rig.until("reset", () => rig.resets[0], 30_000);
+  });
+  expect(cause === "panic", `called ${cause}`);
+}
+
 async function commandIsNamed(rig: Rig): Promise<void> {
   const cause = await endOf(rig, async () => {
     await rig.ask("os.reset", {});
@@ -143,6 +153,7 @@ export const tells: readonly Story[] = [
     withoutAddon,
   ),
   story("a reset by the watchdog is called that", { rows: ["A2-18"] }, watchdogIsNamed),
+  story("a kernel that panicked is told from a watchdog", { rows: ["A2-18"] }, panicIsNamed),
   story(
     "a reset that was commanded is called that, and announced",
     { rows: ["A1-14", "A2-18", "A2-19"] },
