@@ -8,8 +8,10 @@ import { RealClock } from "./io/clock.ts";
 import { type Disk, FileDisk } from "./io/disk.ts";
 import { findWatchdogs, LinuxWatchdog } from "./io/linuxwatchdog.ts";
 import { LinuxPlatform } from "./io/platform.ts";
+import { ServiceManager, watchdogName } from "./io/supervisor.ts";
 import { DeviceTee, type Tee } from "./io/tee.ts";
 import type { Watchdog } from "./io/watchdog.ts";
+import { realRoots } from "./io/watchdogfacts.ts";
 import { SimDisk } from "./sim/disk.ts";
 import { Random } from "./sim/random.ts";
 import { SimTee } from "./sim/tee.ts";
@@ -143,11 +145,21 @@ function readConfig(file: string): string {
 }
 
 /** The device to guard with, chosen by rule or named; or why there is none. */
-function findWatchdog(settings: Settings, config: AgentConfig, clock: RealClock, log: Log) {
+function findWatchdog(
+  settings: Settings,
+  config: AgentConfig,
+  clock: RealClock,
+  manager: ServiceManager,
+  log: Log,
+): FoundWatchdog {
   if (config.watchdogPolicy === "simulate") return simulated(clock, log);
   try {
     const device = settings.watchdog?.device;
-    const [watchdog] = device === undefined ? findWatchdogs() : [new LinuxWatchdog(device)];
+    const { sys, dev, proc } = realRoots;
+    const [watchdog] =
+      device === undefined
+        ? findWatchdogs(sys, dev, proc, manager)
+        : [new LinuxWatchdog(device, realRoots, manager)];
     if (watchdog !== undefined) return { watchdog, problem: "" };
     return fallBack("no watchdog device found under /sys/class/watchdog", config, clock, log);
   } catch (error) {
@@ -160,6 +172,23 @@ type Log = (line: string) => void;
 interface FoundWatchdog {
   watchdog: Watchdog | null;
   problem: string;
+}
+
+/** What the agent before us left open is adopted; what else was handed over is closed and told. */
+function takeOver(manager: ServiceManager, watchdog: Watchdog | null): void {
+  for (const inherited of manager.inherited) {
+    const { name, fd } = inherited;
+    try {
+      if (name !== watchdogName) manager.close(inherited, "its name is not known");
+      else if (!(watchdog instanceof LinuxWatchdog)) manager.close(inherited, "no real watchdog");
+      else if (watchdog.isOpen) manager.close(inherited, "it is the second one");
+      else watchdog.adopt(fd);
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      manager.refuse(inherited, error.message);
+      manager.forget();
+    }
+  }
 }
 
 /** `prefer` goes on with the simulated watchdog, and says so; `require` does not go on. */
@@ -246,7 +275,9 @@ function run(argv: string[]): void {
   const settings = settingsOf(options);
   const config = configure(settings, __VERSION__);
   const clock = new RealClock();
-  const { watchdog, problem } = findWatchdog(settings, config, clock, log);
+  const manager = new ServiceManager(process.env, process.pid);
+  const { watchdog, problem } = findWatchdog(settings, config, clock, manager, log);
+  takeOver(manager, watchdog);
   const tee = findTee(config, clock);
   const agent = new Agent(
     {
@@ -256,6 +287,7 @@ function run(argv: string[]): void {
       watchdog,
       watchdogProblem: problem,
       tee,
+      supervisor: manager,
       // No program of the card is connected to the agent yet: its host is told by reports.
       notify: () => undefined,
       faults: config.lab ? labFaults(tee) : {},

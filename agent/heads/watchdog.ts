@@ -49,6 +49,8 @@ export class WatchdogHead {
   /** T1 as asked for and as granted, ms, once the device is open. */
   private granted: { askedMs: number; grantedMs: number } | null = null;
   private failures = 0;
+  /** The device came open with the start of the agent. */
+  private readonly handedOver: boolean;
 
   /** Looks at the device without opening it; a Failure when `require` is not met. */
   constructor(io: WatchdogIo, config: AgentConfig) {
@@ -56,7 +58,10 @@ export class WatchdogHead {
     this.config = config;
     const { watchdog } = io;
     this.refreshing = watchdog === null ? null : new Refreshing({ ...io, watchdog });
-    const facts = io.watchdog?.facts() ?? null;
+    this.handedOver = watchdog?.isOpen === true;
+    const found = watchdog?.facts() ?? null;
+    // Handed over by the agent before us: the holder is this process.
+    const facts = found !== null && this.handedOver ? { ...found, holder: null } : found;
     this.facts = facts;
     this.identity = facts?.identity ?? "none";
     this.path = facts?.path ?? "none";
@@ -97,6 +102,7 @@ export class WatchdogHead {
       protected: this.judgement.protected,
       because,
     });
+    if (this.handedOver) this.io.emit({ kind: "wdt:handed_over", path: this.path });
     const atMs = this.io.clock.now();
     for (const { name, everyMs } of this.config.tasks) {
       this.send({ kind: "task", atMs, name, everyMs });
@@ -108,6 +114,14 @@ export class WatchdogHead {
 
   get isArmed(): boolean {
     return this.state.kind !== "idle" && "deadlineMs" in this.state;
+  }
+
+  /**
+   * The verdict for whoever supervises the agent. One that withholds the refresh is well until the
+   * promised reset is overdue: restarted before, it would revive a card that is to be reset.
+   */
+  get isWell(): boolean {
+    return this.state.kind !== "withheld" || this.io.clock.now() < this.state.deadlineMs;
   }
 
   /** When the machine next wants a tick. */

@@ -9,6 +9,7 @@ import { Failure } from "../errors.ts";
 import { bootCodec } from "../heads/bootcodec.ts";
 import type { Platform } from "../io/platform.ts";
 import { portQueueBytesMax } from "../io/port.ts";
+import { type Supervisor, unsupervised } from "../io/supervisor.ts";
 import { Journal } from "../journal.ts";
 import type { HardwareCause, Slot } from "../machines/bootrecord.ts";
 import { SimClock } from "./clock.ts";
@@ -32,6 +33,8 @@ export interface WorldOptions {
   readonly bootPolicy?: "prefer" | "require";
   /** Serial lines of the card; each is served by the agent. */
   readonly lineCount?: number;
+  /** Whoever started the agent; nobody when absent. */
+  readonly supervisor?: Supervisor;
   /** Bits per second of the lines. */
   readonly baud?: number;
   /** Lines that the agent writes before it gives up. */
@@ -262,6 +265,7 @@ export class World {
           watchdog: this.driver,
           watchdogProblem: "no watchdog device found",
           tee: life.tee(this.tee),
+          supervisor: this.options.supervisor ?? unsupervised,
           notify: (names, available) => this.notices.push({ names, available }),
           faults: this.config.lab ? this.rigFaults() : {},
           log: this.options.log ?? (() => undefined),
