@@ -166,10 +166,13 @@ export class Agent {
     this.io.clock.at(this.io.clock.now() + resetDelayMs, act);
   }
 
-  /** Ends the agent with the watchdog left counting: stopping never disarms. */
-  stop(): void {
-    this.boot.noteClosing("clean", "", this.watchdog.checkedInMs);
-    this.emit({ kind: "agent:stopping", cause: "clean" });
+  /**
+   * Ends the agent with the watchdog left counting: stopping never disarms. `isShutdown`: the whole
+   * machine is known to be going down; else what ends this boot is still to come.
+   */
+  stop(isShutdown: boolean): void {
+    const cause = this.boot.noteStop(isShutdown, this.watchdog.checkedInMs);
+    this.emit({ kind: "agent:stopping", cause });
     this.supervision.stop();
     this.stopping = true;
     this.cancelWake();

@@ -8,6 +8,7 @@ import { RealClock } from "./io/clock.ts";
 import { type Disk, FileDisk } from "./io/disk.ts";
 import { findWatchdogs, LinuxWatchdog } from "./io/linuxwatchdog.ts";
 import { LinuxPlatform } from "./io/platform.ts";
+import { askShutdown } from "./io/shutdown.ts";
 import { ServiceManager, watchdogName } from "./io/supervisor.ts";
 import { DeviceTee, type Tee } from "./io/tee.ts";
 import type { Watchdog } from "./io/watchdog.ts";
@@ -298,9 +299,11 @@ function run(argv: string[]): void {
   agent.start();
   if (settings.port !== undefined) keepLine(agent, settings.port, settings.baud ?? 115_200, log);
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
-    process.on(signal, () => {
-      agent.stop();
-      process.exit(exitCodes.ok);
+    process.once(signal, () => {
+      askShutdown((isShutdown) => {
+        agent.stop(isShutdown === true);
+        process.exit(exitCodes.ok);
+      });
     });
   }
   const { protection } = agent.watchdog.status();

@@ -171,8 +171,14 @@ export class World {
 
   /** SIGTERM of the agent: it notes that, and leaves the watchdog counting. */
   stopAgent(): void {
-    this.agent?.stop();
+    this.agent?.stop(false);
     this.killAgent();
+  }
+
+  /** An orderly reboot: the agent is stopped with everything else, and the firmware begins. */
+  shutDown(): void {
+    this.agent?.stop(true);
+    this.reset("reboot");
   }
 
   /** Starts the agent again on the running kernel, as a service manager would. */
