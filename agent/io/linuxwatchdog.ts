@@ -163,13 +163,15 @@ export class LinuxWatchdog implements Watchdog {
   }
 
   /**
-   * Whole seconds, rounded up. A refused value is a Failure `watchdog.range` whose evidence hold
-   * `grantedMs`, the timeout the device runs with: it stays armed.
+   * Whole seconds, rounded down but to no less than one: a timeout longer than was asked for would
+   * reset the card later than promised, and the service makes up what a shorter one lacks.
+   * A refused value is a Failure `watchdog.range` whose evidence hold `grantedMs`, the timeout the
+   * device runs with: it stays armed.
    */
   setTimeout(timeoutMs: number): number {
     const device = this.#opened();
     this.#notServing("change the timeout");
-    const seconds = Math.ceil(timeoutMs / 1000);
+    const seconds = Math.max(Math.floor(timeoutMs / 1000), 1);
     try {
       const written = device.setTimeout(seconds);
       return (optional(() => device.getTimeout()) ?? written) * 1000;

@@ -67,19 +67,34 @@ export function judge(facts: WatchdogFacts | null, wanted: Wanted, problem: stri
     const who = `${facts.holder.name} (pid ${facts.holder.pid})`;
     return nothing(`other-owner: ${who}`, `${facts.path} is held by ${who}`, criteria);
   }
-  const via: Via = wanted.promiseMs <= maxMs ? "direct" : "service";
-  const because =
-    via === "direct"
-      ? `the hardware holds ${seconds(wanted.promiseMs)} itself`
-      : `the hardware holds at most ${seconds(maxMs)} of the promised ${seconds(wanted.promiseMs)}`;
-  const backend: Backend = facts.kind === "simulated" ? "simulated" : via;
   const limits = { hardwareMinMs: facts.minMs ?? 0, hardwareMaxMs: maxMs };
+  const heldMs = hardwareFor(limits, wanted.promiseMs);
+  const via: Via = wanted.promiseMs <= heldMs ? "direct" : "service";
+  const because = reason(wanted.promiseMs, heldMs, maxMs);
+  const backend: Backend = facts.kind === "simulated" ? "simulated" : via;
   return { backend, via, because, criteria, ...limits, ...protection(facts) };
 }
 
-/** T1 to ask the hardware for when T2 is promised: T2 itself where the hardware can hold it. */
-export function hardwareFor(judgement: Judgement, promiseMs: number): number {
-  return Math.max(Math.min(promiseMs, judgement.hardwareMaxMs), judgement.hardwareMinMs);
+/**
+ * T1 to ask the hardware for when T2 is promised: T2 itself where the hardware can hold it, in the
+ * whole seconds in which Linux counts. Rounded down: the rest is the service's to hold.
+ */
+export function hardwareFor(
+  limits: Pick<Judgement, "hardwareMinMs" | "hardwareMaxMs">,
+  promiseMs: number,
+): number {
+  const wholeMs = Math.floor(Math.min(promiseMs, limits.hardwareMaxMs) / 1000) * 1000;
+  return Math.max(wholeMs, limits.hardwareMinMs, 1000);
+}
+
+function reason(promiseMs: number, heldMs: number, maxMs: number): string {
+  const promise = seconds(promiseMs);
+  if (promiseMs <= heldMs) return `the hardware holds ${promise} itself`;
+  const held =
+    promiseMs > maxMs
+      ? `holds at most ${seconds(maxMs)}`
+      : `counts whole seconds and holds ${seconds(heldMs)}`;
+  return `the hardware ${held} of the promised ${promise}`;
 }
 
 /** What a device of this kind protects against; only real hardware counts as protection. */
