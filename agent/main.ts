@@ -30,6 +30,7 @@ const help = `kenneld ${__VERSION__}: guards this card's watchdog and reports ov
   --device PATH        the watchdog to use (hardware before software, lowest number first)
   --promise SECONDS    T2: reset this long after the last check-in (60)
   --hardware-max S     T1: the most the hardware is trusted to hold
+  --hardware-min-gap S the shortest time between two refreshes that the chip bears (0)
   --allow-disarm       let the host disarm the watchdog
   --task NAME=SECONDS  a task that must check in at least this often; may be repeated
   --tee POLICY         require | prefer | simulate (prefer)
@@ -48,6 +49,7 @@ const optionTypes = {
   device: { type: "string" },
   promise: { type: "string" },
   "hardware-max": { type: "string" },
+  "hardware-min-gap": { type: "string" },
   "allow-disarm": { type: "boolean" },
   task: { type: "string", multiple: true },
   tee: { type: "string" },
@@ -116,6 +118,7 @@ function settingsOf(options: Options): Settings {
     device: options.device,
     promise_s: numberOf("promise", options.promise),
     hardware_max_s: numberOf("hardware-max", options["hardware-max"]),
+    hardware_min_gap_s: numberOf("hardware-min-gap", options["hardware-min-gap"]),
     allow_disarm: options["allow-disarm"],
   });
   const top = present({

@@ -12,6 +12,7 @@ import {
   type Judgement,
   judge,
   measure,
+  minGapMs,
   pretimeoutFor,
   type Wanted,
 } from "../machines/criteria.ts";
@@ -69,6 +70,7 @@ export class WatchdogHead {
     this.wanted = {
       promiseMs: config.runtime.promiseMs,
       hardwareMaxMs: config.hardwareMaxMs,
+      hardwareMinGapMs: config.hardwareMinGapMs,
     };
     this.judgement = judge(facts, this.wanted, io.problem);
     this.state = runtime.initial(config.runtime, this.judgement);
@@ -312,7 +314,7 @@ export class WatchdogHead {
     this.keepPretimeout(watchdog, grantedMs);
     this.facts = { ...watchdog.facts(), pretimeoutMs: watchdog.pretimeout(), holder: null };
     this.granted = { askedMs: hardwareMs, grantedMs };
-    this.refreshing?.begin(grantedMs);
+    this.refreshing?.begin(grantedMs, this.minGapMs(grantedMs));
     return { kind: "opened", atMs: this.io.clock.now(), grantedMs, askedMs: hardwareMs };
   }
 
@@ -334,7 +336,7 @@ export class WatchdogHead {
 
   /** What the chip is known to need, within what a service can keep. */
   private minGapMs(hardwareMs: number): number {
-    return Math.min(this.facts?.minGapMs ?? 0, hardwareMs / 2);
+    return this.facts === null ? 0 : Math.min(minGapMs(this.facts, this.wanted), hardwareMs / 2);
   }
 
   private attempt(

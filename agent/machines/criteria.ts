@@ -17,6 +17,8 @@ export interface Wanted {
   readonly promiseMs: number;
   /** The operator's cap on T1, for hardware that claims more than it can hold; null = none. */
   readonly hardwareMaxMs: number | null;
+  /** The operator's word on the shortest gap between refreshes, which Linux hides; 0 = none. */
+  readonly hardwareMinGapMs: number;
 }
 
 export interface Criterion {
@@ -119,6 +121,11 @@ function longestMs(facts: WatchdogFacts, wanted: Wanted): number {
   return Math.min(facts.maxMs ?? Infinity, wanted.hardwareMaxMs ?? Infinity);
 }
 
+/** The shortest gap between two refreshes that the chip bears, as it or its operator says, ms. */
+export function minGapMs(facts: WatchdogFacts, wanted: Wanted): number {
+  return Math.max(facts.minGapMs ?? 0, wanted.hardwareMinGapMs);
+}
+
 /**
  * Every criterion with what was measured. Some kernels show a device's options only to whoever
  * has it open: until then these criteria are not met, and say why.
@@ -136,6 +143,9 @@ export function measure(
   const promise = seconds(wanted.promiseMs);
   const holder = facts.holder === null ? "nobody" : `${facts.holder.name} ${facts.holder.pid}`;
   const open = facts.openTimeoutS;
+  const gapMs = minGapMs(facts, wanted);
+  const limits = { hardwareMinMs: facts.minMs ?? 0, hardwareMaxMs: maxMs };
+  const halfMs = (opened?.grantedMs ?? hardwareFor(limits, wanted.promiseMs)) / 2;
   return [
     criterion("present", facts.path, "a watchdog device", true),
     criterion("real_hardware", facts.kind, "hardware", facts.kind === "hardware"),
@@ -146,6 +156,12 @@ export function measure(
       facts.minMs === null ? "not stated" : seconds(facts.minMs),
       `<= ${promise}`,
       (facts.minMs ?? 0) <= wanted.promiseMs,
+    ),
+    criterion(
+      "refresh_gap",
+      gapMs === 0 ? "none known" : span(gapMs),
+      `<= ${span(halfMs)}, half of T1`,
+      gapMs <= halfMs,
     ),
     criterion("set_timeout", told(has(optionBits.settable)), "yes", has(optionBits.settable)),
     criterion("refresh", told(has(optionBits.keepAlive)), "yes", has(optionBits.keepAlive)),
@@ -264,6 +280,11 @@ function timeLeft(proof: Proof | null): string {
 
 function criterion(name: string, value: string, required: string, ok: boolean): Criterion {
   return { name, value, required, ok };
+}
+
+/** As `seconds`; in milliseconds below one. */
+function span(ms: number): string {
+  return ms < 1000 ? `${Math.round(ms)} ms` : seconds(ms);
 }
 
 /** Milliseconds as seconds for people: `30 s`, `2.5 s`, `unlimited`. */

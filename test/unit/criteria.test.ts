@@ -39,14 +39,22 @@ const good: WatchdogFacts = {
   driverSettings: {},
   minGapMs: null,
 };
-const wanted = { promiseMs: 60_000, hardwareMaxMs: null };
+const wanted = { promiseMs: 60_000, hardwareMaxMs: null, hardwareMinGapMs: 0 };
 
 function of(facts: Partial<WatchdogFacts>, want: Partial<typeof wanted> = {}): Judgement {
   return judge({ ...good, ...facts }, { ...wanted, ...want }, "");
 }
 
 const names = [
-  ...["present", "real_hardware", "exclusive", "timeout_max", "timeout_min", "set_timeout"],
+  ...[
+    "present",
+    "real_hardware",
+    "exclusive",
+    "timeout_max",
+    "timeout_min",
+    "refresh_gap",
+    "set_timeout",
+  ],
   ...[
     "refresh",
     "granted",
