@@ -9,8 +9,11 @@ import { RealClock } from "./io/clock.ts";
 import { type Disk, FileDisk } from "./io/disk.ts";
 import { findWatchdogs, LinuxWatchdog } from "./io/linuxwatchdog.ts";
 import { LinuxPlatform } from "./io/platform.ts";
+import { askShutdown } from "./io/shutdown.ts";
+import { ServiceManager, watchdogName } from "./io/supervisor.ts";
 import { DeviceTee, type Tee } from "./io/tee.ts";
 import type { Watchdog } from "./io/watchdog.ts";
+import { realRoots } from "./io/watchdogfacts.ts";
 import { SimDisk } from "./sim/disk.ts";
 import { Random } from "./sim/random.ts";
 import { SimTee } from "./sim/tee.ts";
@@ -28,6 +31,7 @@ const help = `kenneld ${__VERSION__}: guards this card's watchdog and reports ov
   --device PATH        the watchdog to use (hardware before software, lowest number first)
   --promise SECONDS    T2: reset this long after the last check-in (60)
   --hardware-max S     T1: the most the hardware is trusted to hold
+  --hardware-min-gap S the shortest time between two refreshes that the chip bears (0)
   --allow-disarm       let the host disarm the watchdog
   --task NAME=SECONDS  a task that must check in at least this often; may be repeated
   --tee POLICY         require | prefer | simulate (prefer)
@@ -46,6 +50,7 @@ const optionTypes = {
   device: { type: "string" },
   promise: { type: "string" },
   "hardware-max": { type: "string" },
+  "hardware-min-gap": { type: "string" },
   "allow-disarm": { type: "boolean" },
   task: { type: "string", multiple: true },
   tee: { type: "string" },
@@ -114,6 +119,7 @@ function settingsOf(options: Options): Settings {
     device: options.device,
     promise_s: numberOf("promise", options.promise),
     hardware_max_s: numberOf("hardware-max", options["hardware-max"]),
+    hardware_min_gap_s: numberOf("hardware-min-gap", options["hardware-min-gap"]),
     allow_disarm: options["allow-disarm"],
   });
   const top = present({
@@ -144,11 +150,21 @@ function readConfig(file: string): string {
 }
 
 /** The device to guard with, chosen by rule or named; or why there is none. */
-function findWatchdog(settings: Settings, config: AgentConfig, clock: RealClock, log: Log) {
+function findWatchdog(
+  settings: Settings,
+  config: AgentConfig,
+  clock: RealClock,
+  manager: ServiceManager,
+  log: Log,
+): FoundWatchdog {
   if (config.watchdogPolicy === "simulate") return simulated(clock, log);
   try {
     const device = settings.watchdog?.device;
-    const [watchdog] = device === undefined ? findWatchdogs() : [new LinuxWatchdog(device)];
+    const { sys, dev, proc } = realRoots;
+    const [watchdog] =
+      device === undefined
+        ? findWatchdogs(sys, dev, proc, manager)
+        : [new LinuxWatchdog(device, realRoots, manager)];
     if (watchdog !== undefined) {
       native(); // a device that nothing here can drive is no device
       return { watchdog, problem: "" };
@@ -164,6 +180,23 @@ type Log = (line: string) => void;
 interface FoundWatchdog {
   watchdog: Watchdog | null;
   problem: string;
+}
+
+/** What the agent before us left open is adopted; what else was handed over is closed and told. */
+function takeOver(manager: ServiceManager, watchdog: Watchdog | null): void {
+  for (const inherited of manager.inherited) {
+    const { name, fd } = inherited;
+    try {
+      if (name !== watchdogName) manager.close(inherited, "its name is not known");
+      else if (!(watchdog instanceof LinuxWatchdog)) manager.close(inherited, "no real watchdog");
+      else if (watchdog.isOpen) manager.close(inherited, "it is the second one");
+      else watchdog.adopt(fd);
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      manager.refuse(inherited, error.message);
+      manager.forget();
+    }
+  }
 }
 
 /** `prefer` goes on with the simulated watchdog, and says so; `require` does not go on. */
@@ -250,7 +283,9 @@ function run(argv: string[]): void {
   const settings = settingsOf(options);
   const config = configure(settings, __VERSION__);
   const clock = new RealClock();
-  const { watchdog, problem } = findWatchdog(settings, config, clock, log);
+  const manager = new ServiceManager(process.env, process.pid);
+  const { watchdog, problem } = findWatchdog(settings, config, clock, manager, log);
+  takeOver(manager, watchdog);
   const tee = findTee(config, clock);
   const agent = new Agent(
     {
@@ -260,6 +295,7 @@ function run(argv: string[]): void {
       watchdog,
       watchdogProblem: problem,
       tee,
+      supervisor: manager,
       // No program of the card is connected to the agent yet: its host is told by reports.
       notify: () => undefined,
       faults: config.lab ? labFaults(tee) : {},
@@ -270,9 +306,11 @@ function run(argv: string[]): void {
   agent.start();
   if (settings.port !== undefined) keepLine(agent, settings.port, settings.baud ?? 115_200, log);
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
-    process.on(signal, () => {
-      agent.stop();
-      process.exit(exitCodes.ok);
+    process.once(signal, () => {
+      askShutdown((isShutdown) => {
+        agent.stop(isShutdown === true);
+        process.exit(exitCodes.ok);
+      });
     });
   }
   const { protection } = agent.watchdog.status();

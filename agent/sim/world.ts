@@ -9,6 +9,7 @@ import { Failure } from "../errors.ts";
 import { bootCodec } from "../heads/bootcodec.ts";
 import type { Platform } from "../io/platform.ts";
 import { portQueueBytesMax } from "../io/port.ts";
+import { type Supervisor, unsupervised } from "../io/supervisor.ts";
 import { Journal } from "../journal.ts";
 import type { HardwareCause, Slot } from "../machines/bootrecord.ts";
 import { SimClock } from "./clock.ts";
@@ -32,6 +33,8 @@ export interface WorldOptions {
   readonly bootPolicy?: "prefer" | "require";
   /** Serial lines of the card; each is served by the agent. */
   readonly lineCount?: number;
+  /** Whoever started the agent; nobody when absent. */
+  readonly supervisor?: Supervisor;
   /** Bits per second of the lines. */
   readonly baud?: number;
   /** Lines that the agent writes before it gives up. */
@@ -168,8 +171,14 @@ export class World {
 
   /** SIGTERM of the agent: it notes that, and leaves the watchdog counting. */
   stopAgent(): void {
-    this.agent?.stop();
+    this.agent?.stop(false);
     this.killAgent();
+  }
+
+  /** An orderly reboot: the agent is stopped with everything else, and the firmware begins. */
+  shutDown(): void {
+    this.agent?.stop(true);
+    this.reset("reboot");
   }
 
   /** Starts the agent again on the running kernel, as a service manager would. */
@@ -262,6 +271,7 @@ export class World {
           watchdog: this.driver,
           watchdogProblem: "no watchdog device found",
           tee: life.tee(this.tee),
+          supervisor: this.options.supervisor ?? unsupervised,
           notify: (names, available) => this.notices.push({ names, available }),
           faults: this.config.lab ? this.rigFaults() : {},
           log: this.options.log ?? (() => undefined),

@@ -69,8 +69,7 @@ stories("B15-01 where the device has no time left and no note was made, the gap 
 
 stories("a boot of the whole card is no gap between agents", () => {
   const world = runningCard({ plan });
-  world.stopAgent();
-  world.reset("reboot");
+  world.shutDown();
   confirmed(world);
   assert.equal(reportsOf(world, "boot:unobserved"), []);
   assert.is(reportsOf(world, "boot:died").at(-1)?.cause, "clean");

@@ -63,6 +63,20 @@ for (const times of [1, 1.5, 2, 10]) {
   });
 }
 
+for (const promiseMs of [1000, 1001, 1500, 2500, 12_999.5]) {
+  stories(`A2-05 reset at T2 = ${promiseMs} ms, on hardware that counts whole seconds`, () => {
+    const world = ratio(60_000, promiseMs);
+    const status = ask(world, "wdt.state");
+    assert.is(status.hardware_ms, Math.floor(promiseMs / 1000) * 1000);
+    assert.is(status.via, promiseMs % 1000 === 0 ? "direct" : "service");
+    world.advance(10_000);
+    const lastMs = checkedInMs(world);
+    world.hangAgent(Infinity);
+    const tookMs = resetTime(world, 10 * promiseMs) - lastMs;
+    assert.ok(Math.abs(tookMs - promiseMs) < 1e-6, `${tookMs} ms`);
+  });
+}
+
 /** Check-ins with jitter on a served chip, `periods` of T1 long; then silence until the reset. */
 function jitter(random: Random, periods: number): SimChip {
   const clock = new SimClock();

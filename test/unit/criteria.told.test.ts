@@ -35,7 +35,7 @@ function valuesOf(list: readonly Criterion[], names: readonly string[]): string[
 
 criteria("A2-01 options that are not shown yet are not called absent", () => {
   const facts = reticent(new SimClock()).facts();
-  const wanted = { promiseMs: 30_000, hardwareMaxMs: null };
+  const wanted = { promiseMs: 30_000, hardwareMaxMs: null, hardwareMinGapMs: 0 };
   const hidden = judge(facts, wanted, "");
   const silence = "not shown before it is open";
   assert.equal(valuesOf(hidden.criteria, told), [silence, silence, silence]);
