@@ -1,6 +1,7 @@
 /** kenneld: builds the real world around the agent, starts it, and keeps its serial line open. */
 import { readFileSync, writeSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { native } from "../native/index.ts";
 import { Agent, type AgentIo } from "./agent.ts";
 import { type AgentConfig, configure, parseSettings, type Settings } from "./config.ts";
 import { exitCodes, Failure } from "./errors.ts";
@@ -149,7 +150,10 @@ function findWatchdog(settings: Settings, config: AgentConfig, clock: RealClock,
   try {
     const device = settings.watchdog?.device;
     const [watchdog] = device === undefined ? findWatchdogs() : [new LinuxWatchdog(device)];
-    if (watchdog !== undefined) return { watchdog, problem: "" };
+    if (watchdog !== undefined) {
+      native(); // a device that nothing here can drive is no device
+      return { watchdog, problem: "" };
+    }
     return fallBack("no watchdog device found under /sys/class/watchdog", config, clock, log);
   } catch (error) {
     if (!(error instanceof Failure)) throw error;

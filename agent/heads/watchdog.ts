@@ -232,7 +232,7 @@ export class WatchdogHead {
     const held = this.judgement.protection.startsWith("other-owner");
     throw new Failure(
       held ? "watchdog.busy" : "watchdog.missing",
-      `a hardware watchdog is required and there is none to rely on: ${why}. ` +
+      `a hardware watchdog is required and there is none to rely on: ${why.replace(/\.$/, "")}. ` +
         "Load its driver or free the device, or allow running without (--watchdog prefer)",
       { evidence: { criteria: this.measured() } },
     );

@@ -105,6 +105,8 @@ async function runAll(
       const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
       process.stdout.write(`${outcome.padEnd(7)} ${story.name}  ${seconds} s\n`);
       if (why !== "") process.stdout.write(`        ${why.replaceAll("\n", "\n        ")}\n`);
+      // Nothing is known of a card whose rig failed: the next story gets a new one.
+      if (outcome === "fault") await rig.close();
     }
   } finally {
     await rig.close();
