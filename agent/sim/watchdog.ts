@@ -270,6 +270,8 @@ export class SimWatchdog implements Watchdog {
     }
     this.service?.stop();
     this.service = null;
+    // The magic character is written, and whatever is written refreshes.
+    this.chip.refresh();
     this.chip.stop();
     this.active = false;
     this.opened = false;
