@@ -18,7 +18,8 @@ import { SimDisk } from "./sim/disk.ts";
 import { Random } from "./sim/random.ts";
 import { SimTee } from "./sim/tee.ts";
 import { teeModel } from "./sim/teemodel.ts";
-import { plainModel, SimChip, SimWatchdog } from "./sim/watchdog.ts";
+import { SimChip, SimWatchdog } from "./sim/watchdog.ts";
+import { plainModel } from "./sim/watchdogmodels.ts";
 
 const help = `kenneld ${__VERSION__}: guards this card's watchdog and reports over serial
 

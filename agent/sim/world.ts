@@ -20,7 +20,8 @@ import { SimLine } from "./port.ts";
 import { Random } from "./random.ts";
 import { SimTee } from "./tee.ts";
 import { simCommand, teeModel } from "./teemodel.ts";
-import { plainModel, SimChip, SimWatchdog, type WatchdogModel } from "./watchdog.ts";
+import { SimChip, SimWatchdog } from "./watchdog.ts";
+import { plainModel, type WatchdogModel } from "./watchdogmodels.ts";
 
 export interface WorldOptions {
   readonly seed: number;
@@ -159,12 +160,13 @@ export class World {
   hangKernel(): void {
     this.life?.kill();
     this.tee.disconnect();
-    this.driver?.close();
+    this.driver?.halt();
     this.agent = null;
   }
 
   /** kill -9 of the agent: its thread dies with it, and nobody writes the magic character. */
   killAgent(): void {
+    this.driver?.close();
     this.hangKernel();
     for (const line of this.lines) line.card.close();
   }

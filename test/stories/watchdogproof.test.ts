@@ -4,13 +4,8 @@ import * as assert from "uvu/assert";
 import type { AgentEvent } from "../../agent/events.ts";
 import { WatchdogHead } from "../../agent/heads/watchdog.ts";
 import { SimClock } from "../../agent/sim/clock.ts";
-import {
-  plainModel,
-  SimChip,
-  SimWatchdog,
-  type WatchdogFaults,
-  type WatchdogModel,
-} from "../../agent/sim/watchdog.ts";
+import { SimChip, SimWatchdog, type WatchdogFaults } from "../../agent/sim/watchdog.ts";
+import { plainModel, type WatchdogModel } from "../../agent/sim/watchdogmodels.ts";
 import { ask, configOf, reportsOf, resetTime, runningCard } from "../worlds.ts";
 
 const stories = suite("watchdog proof stories");
