@@ -26,6 +26,8 @@ export interface WatchdogModel {
   readonly options: number;
   /** GETTIMELEFT is answered. */
   readonly timeLeft: boolean;
+  /** Times it counts to zero before it resets: TCO of version 2 does so twice. 1 when absent. */
+  readonly expiries?: number;
 }
 
 /** As QEMU's and Linux's i6300esb present themselves, with a time-left register added. */
@@ -73,6 +75,8 @@ export class SimChip {
   /** Times of the latest start or refresh and of the reset, ms; null while stopped. */
   refreshedMs: number | null = null;
   timeoutMs: number;
+  /** The hardware's lock: nothing stops the countdown before the next reset. */
+  locked = false;
   /** Set by an expiry until firmware or driver reads it: the "timed out" flag. */
   fired = false;
   refreshes = 0;
@@ -122,19 +126,26 @@ export class SimChip {
   }
 
   stop(): void {
+    if (this.locked) return;
     this.refreshedMs = null;
     this.cancel();
   }
 
   /** Milliseconds until the reset; null while stopped. */
   leftMs(): number | null {
-    return this.refreshedMs === null ? null : this.refreshedMs + this.timeoutMs - this.clock.now();
+    return this.refreshedMs === null ? null : this.refreshedMs + this.spanMs - this.clock.now();
+  }
+
+  /** From a refresh to the reset. */
+  private get spanMs(): number {
+    return this.timeoutMs * (this.model.expiries ?? 1);
   }
 
   private schedule(): void {
     this.cancel();
-    this.cancel = this.clock.at((this.refreshedMs ?? 0) + this.timeoutMs, () => {
+    this.cancel = this.clock.at((this.refreshedMs ?? 0) + this.spanMs, () => {
       this.refreshedMs = null;
+      this.locked = false;
       this.fired = true;
       this.expire();
     });
