@@ -51,7 +51,9 @@ export function randomPlan(random: Random): CoveragePlan {
   const beforeUser = random.chance(0.5) ? later(40) : null;
   const user_ms = later(40);
   const probe_ms = beforeUser ?? later(60);
-  const driver = random.chance(0.9) ? randomDriver(random, probe_ms, span) : undefined;
+  const isSoftware = firmware === undefined && random.chance(0.4);
+  const plain = random.chance(0.9) ? randomDriver(random, probe_ms, span) : undefined;
+  const driver = plain === undefined || !isSoftware ? plain : { ...plain, software: true };
   const isHooked = driver !== undefined && random.chance(0.4);
   const hook = isHooked ? { open_ms: later(80), passes: random.chance(0.5) } : undefined;
   const isOwned = driver !== undefined && random.chance(0.9);
@@ -59,6 +61,9 @@ export function randomPlan(random: Random): CoveragePlan {
   // that is refreshed more seldom than that is sometimes lost to it and sometimes resets.
   const fractions = driver?.can_stop === false ? [0.25, 0.4] : [0.25, 0.5, 0.75, 1.2];
   const owner = isOwned ? randomOwner(random, later(300), span, fractions) : undefined;
+  const canDisarm = owner?.name === "agent" && driver?.can_stop === true && !driver.nowayout;
+  const isDisarmed = canDisarm && firmware?.locks !== true && random.chance(0.1);
+  const disarmed_ms = later(300);
   const until_ms = later(300) + 100_000;
   atMs = until_ms;
   const reboot = { at_ms: later(1), kernel_ms: later(60), end_ms: later(60) };
@@ -70,6 +75,7 @@ export function randomPlan(random: Random): CoveragePlan {
     core: { handle_boot_enabled: random.chance(0.6), open_timeout_ms },
     ...(hook === undefined ? {} : { hook }),
     ...(owner === undefined ? {} : { owner }),
+    ...(isDisarmed ? { disarmed_ms } : {}),
     ...(owner !== undefined && random.chance(0.7) ? { reboot } : {}),
     until_ms,
     assumed: [],

@@ -43,6 +43,8 @@ export class WatchdogHead {
   private readonly identity: string;
   private readonly path: string;
   private readonly wanted: Wanted;
+  /** The device as it was found, before anything of ours opened it; null where there is none. */
+  readonly found: WatchdogFacts | null;
   /** Read anew once the device is open and tells more; null where there is none. */
   private facts: WatchdogFacts | null;
   private readonly refreshing: Refreshing | null;
@@ -58,6 +60,7 @@ export class WatchdogHead {
     this.refreshing = watchdog === null ? null : new Refreshing({ ...io, watchdog });
     const facts = io.watchdog?.facts() ?? null;
     this.facts = facts;
+    this.found = facts;
     this.identity = facts?.identity ?? "none";
     this.path = facts?.path ?? "none";
     this.bootStatus = facts?.bootStatus ?? null;

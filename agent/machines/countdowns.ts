@@ -100,6 +100,8 @@ export function stretchesOf(plan: CoveragePlan): Stretch[] {
     if (owner !== undefined && reboot !== undefined) {
       all.push(...rebooting(plan, driver, owner, reboot));
     }
+    const { disarmed_ms } = plan;
+    if (disarmed_ms !== undefined) all.push(off(disarmed_ms, "runtime", "it was disarmed"));
   }
   // What a later one overtakes never began.
   return all.filter(({ fromMs }, at) => all.slice(at + 1).every((later) => later.fromMs > fromMs));
@@ -119,8 +121,7 @@ function last(sinceMs: number, spanMs: number, by: string): Countdown {
 }
 
 function loading(plan: CoveragePlan, firmware: NonNullable<CoveragePlan["firmware"]>): Stretch[] {
-  const { arms_ms, timeout_ms, refreshes_ms, leaves_ms, stops } = firmware;
-  const spanMs = timeout_ms * (plan.driver?.expiries ?? 1);
+  const { arms_ms, timeout_ms: spanMs, refreshes_ms, leaves_ms, stops } = firmware;
   const times = [arms_ms, ...refreshes_ms];
   const load = times.map((time) => on(time, "os_load", last(time, spanMs, "firmware, by steps")));
   const counting = last(times.at(-1) ?? arms_ms, spanMs, "nobody: firmware's countdown");

@@ -90,8 +90,13 @@ const subjects: Record<Hang, string> = {
 };
 
 /** One sentence: `from 41.2 s to 63.0 s a hang is never caught: ...`. */
-export function gapText({ fromMs, toMs, hang, why }: Gap): string {
-  return `from ${tenths(fromMs)} to ${tenths(toMs)} ${subjects[hang]} is never caught: ${why}`;
+export function gapText({ fromMs, toMs, hang, why }: Gap, plan: CoveragePlan): string {
+  const rebootMs = plan.reboot?.at_ms ?? Infinity;
+  const isLate = fromMs >= rebootMs;
+  const [from, to] = isLate ? [fromMs - rebootMs, toMs - rebootMs] : [fromMs, toMs];
+  const when = isLate ? " of a reboot" : "";
+  const until = toMs === plan.until_ms ? " on" : ` to ${tenths(to)}${when}`;
+  return `from ${tenths(from)}${until} ${subjects[hang]} is never caught: ${why}`;
 }
 
 function tenths(ms: number): string {
@@ -110,6 +115,7 @@ function mustMakeSense(plan: CoveragePlan): void {
     plan.until_ms,
   ]);
   inOrder("firmware, driver, hook, owner", [firmware?.leaves_ms, driver?.probe_ms, ...opened]);
+  inOrder("owner, disarmed_ms, until_ms", [owner?.open_ms, plan.disarmed_ms, plan.until_ms]);
   inOrder("until_ms, reboot", [plan.until_ms, reboot?.at_ms, reboot?.kernel_ms, reboot?.end_ms]);
   const { timeout_ms, every_ms } = owner ?? {};
   const { heartbeat_ms, hardware_max_ms, expiries } = driver ?? {};
@@ -144,13 +150,16 @@ function fatesOf(
   atMs: number,
   wellResetMs: number | null,
 ): Interval["fates"] {
-  const machine = ofMachine(stretch, atMs);
   const { driver, owner, reboot } = plan;
+  const isTimer = driver?.software === true && stretch.countdown !== null;
+  const timer = `${driver?.name} is a timer of the kernel and dies with it`;
+  const machine = isTimer ? never(timer) : ofMachine(stretch, atMs);
   const isEarly = atMs < plan.user_ms;
   const isLate = atMs >= (reboot?.kernel_ms ?? Infinity);
-  if (isEarly || isLate || driver === undefined) return { machine };
+  const isDisarmed = atMs >= (plan.disarmed_ms ?? Infinity);
+  if (isEarly || isLate || isDisarmed || driver === undefined) return { machine };
   if (stretch.stage === "reboot" && owner !== undefined) {
-    return { machine, programs: ofRebooting(plan, driver, owner, machine) };
+    return { machine, programs: ofRebooting(plan, driver, owner, stretch, atMs) };
   }
   const programs = ofPrograms(plan, driver, stretch, atMs);
   if (owner === undefined) return { machine, programs };
@@ -181,6 +190,7 @@ function resetAt(resetMs: number, atMs: number): Fate {
   return resetIn(Math.max(resetMs - atMs, 0));
 }
 
+/** Of a machine that stands still; of a kernel timer see `fatesOf`. */
 function ofMachine({ countdown, why }: Stretch, atMs: number): Fate {
   if (countdown === null) return never(why);
   const { sinceMs, repeats, spanMs } = countdown;
@@ -239,10 +249,17 @@ function ofKilled(plan: CoveragePlan, driver: Driver, owner: Owner): Fate {
 }
 
 /** Programs hang on their way down: only who refreshes without them matters. */
-function ofRebooting(plan: CoveragePlan, driver: Driver, owner: Owner, machine: Fate): Fate {
+function ofRebooting(
+  plan: CoveragePlan,
+  driver: Driver,
+  owner: Owner,
+  stretch: Stretch,
+  atMs: number,
+): Fate {
   const isClosed = owner.name === "agent" && plan.hook?.passes !== true;
   const closing = isClosed ? closingOf(plan, driver) : "held";
-  return closing === "kernel" ? never(closingText(driver, closing)) : machine;
+  if (closing === "kernel") return never(closingText(driver, closing));
+  return ofMachine(stretch, atMs);
 }
 
 /** Adjacent intervals in which the same hang stays uncaught for the same reason are one gap. */

@@ -40,7 +40,8 @@ export class ColdBoot {
   constructor(plan: CoveragePlan, hanging: Hanging | null) {
     this.plan = plan;
     const expiries = plan.driver?.expiries ?? 1;
-    this.chip = new SimChip(this.clock, { ...anyModel, expiries }, () => this.reset());
+    const life = plan.driver?.software === true ? this.machine : this.clock;
+    this.chip = new SimChip(life, { ...anyModel, expiries }, () => this.reset());
     if (plan.firmware !== undefined) this.boot(plan.firmware);
     if (plan.driver !== undefined) this.load(plan.driver);
     if (plan.hook !== undefined) this.at(this.programs, plan.hook.open_ms, () => this.hook());
@@ -51,6 +52,7 @@ export class ColdBoot {
     if (plan.reboot !== undefined && hanging !== null && hanging.atMs >= plan.reboot.at_ms) {
       this.reboot(plan.reboot);
     }
+    if (plan.disarmed_ms !== undefined) this.at(this.loop, plan.disarmed_ms, () => this.disarm());
     if (hanging !== null) this.clock.at(hanging.atMs, () => this.hang(hanging.what));
   }
 
@@ -73,7 +75,8 @@ export class ColdBoot {
 
   private boot(firmware: NonNullable<CoveragePlan["firmware"]>): void {
     const api = new BootApi(this.chip, true);
-    this.at(this.machine, firmware.arms_ms, () => void api.set(firmware.timeout_ms));
+    const timeoutMs = firmware.timeout_ms / (this.plan.driver?.expiries ?? 1);
+    this.at(this.machine, firmware.arms_ms, () => void api.set(timeoutMs));
     for (const time of firmware.refreshes_ms) this.at(this.machine, time, () => api.refresh());
     this.at(this.machine, firmware.leaves_ms, () => {
       this.chip.locked = firmware.locks;
@@ -159,6 +162,12 @@ export class ColdBoot {
         this.at(this.machine, end_ms, () => this.reset());
       });
     });
+  }
+
+  private disarm(): void {
+    this.loop.kill();
+    this.thread.kill();
+    this.kernel?.disarm();
   }
 
   private killAgent(): void {

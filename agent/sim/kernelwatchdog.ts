@@ -89,6 +89,12 @@ export class KernelWatchdog {
     this.updateWorker();
   }
 
+  /** watchdog_release after the magic character; false where the driver refuses. */
+  disarm(): boolean {
+    this.isOpen = false;
+    return this.active && this.stop();
+  }
+
   /** watchdog_reboot_notifier. */
   reboot(): void {
     const { stopOnReboot, canStop } = this.driver;

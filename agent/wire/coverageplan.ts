@@ -5,17 +5,15 @@
  */
 import { bool, type Infer, list, map, oneOf, optional, text, uint } from "./shape.ts";
 
-/** Refreshes of the firmware that are told one by one. */
-export const firmwareRefreshesMax = 32;
-
 export const coveragePlan = map({
   /** The boot loading environment; absent where nothing arms a watchdog before Linux. */
   firmware: optional(
     map({
       arms_ms: uint,
+      /** From a refresh to the reset, all expiries included. */
       timeout_ms: uint,
       /** On completed steps; the last one at hand-off included. */
-      refreshes_ms: list(uint, firmwareRefreshesMax),
+      refreshes_ms: list(uint, 32),
       /** The kernel is entered. */
       leaves_ms: uint,
       /** It stops the countdown when it leaves, as EDK2's own watchdog does. */
@@ -43,6 +41,8 @@ export const coveragePlan = map({
       hardware_max_ms: optional(uint),
       /** Times the countdown reaches zero before the reset: 2 for iTCO version 2. */
       expiries: uint,
+      /** A kernel timer (softdog): it dies with the kernel. Then no firmware has armed it. */
+      software: optional(bool),
       /** WDIOF_MAGICCLOSE: a descriptor that is merely closed does not stop it. */
       magic_close: bool,
       nowayout: bool,
@@ -76,6 +76,8 @@ export const coveragePlan = map({
       service: bool,
     }),
   ),
+  /** The agent was told to disarm it; absent where it was not. */
+  disarmed_ms: optional(uint),
   /** From the first program that is told to stop, over the kernel's reboot notifiers, to reset. */
   reboot: optional(map({ at_ms: uint, kernel_ms: uint, end_ms: uint })),
   /** How far is looked; not beyond reboot.at_ms. */

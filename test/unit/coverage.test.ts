@@ -42,7 +42,7 @@ const seen: [string, CoveragePlan, number | null][] = [
   [
     "iTCO_wdt with handle_boot_enabled=0: the firmware's countdown goes on",
     { ...unowned, driver: itco, core: { handle_boot_enabled: false, open_timeout_ms: 0 } },
-    firmware.leaves_ms + 60_000,
+    firmware.leaves_ms + 30_000,
   ],
   ["i6300esb: the countdown is stopped when it is loaded", { ...unowned, driver: i6300esb }, null],
   [
@@ -62,7 +62,7 @@ for (const [name, plan, resetMs] of seen) {
 }
 
 function gapsOf(plan: CoveragePlan): string[] {
-  return coverageOf(plan).gaps.map(gapText);
+  return coverageOf(plan).gaps.map((gap) => gapText(gap, plan));
 }
 
 test("A1-16 the gap of a driver that stops the countdown is measured in seconds", () => {
@@ -89,9 +89,9 @@ test("a firmware that stops its countdown, a reboot, and a second owner leave ga
   const stops = { ...plainPlan, firmware: { ...firmware, stops: true } };
   assert.match(gapsOf(stops)[0] ?? "", /^from 9\.3 s to 41\.2 s a hang is never .* firmware stops/);
   const reboots = { ...plainPlan, driver: { ...driver, stop_on_reboot: true } };
-  assert.match(gapsOf(reboots)[0] ?? "", /^from 206\.0 s to 210\.0 s a hang .* stop_on_reboot/);
+  assert.match(gapsOf(reboots)[0] ?? "", /^from 6\.0 s to 10\.0 s of a reboot a hang .* stop_on/);
   const other = { ...plainPlan, owner: { ...owner, name: "systemd", service: false } };
-  assert.match(gapsOf(other)[0] ?? "", /a hang of the agent is never caught: systemd refreshes/);
+  assert.match(gapsOf(other).join(), / a hang of the agent is .*: systemd refreshes/);
 });
 
 test("a plan that resets a card that is well says when", () => {
