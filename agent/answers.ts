@@ -3,6 +3,7 @@ import type { Agent } from "./agent.ts";
 import { Failure } from "./errors.ts";
 import type { Handlers } from "./heads/host.ts";
 import { stageNames } from "./machines/bootrecord.ts";
+import { cardPlan } from "./machines/cardplan.ts";
 import {
   commands,
   contractVersion,
@@ -43,6 +44,7 @@ export function answers(agent: Agent): Handlers {
       "wdt.probe": () => agent.watchdog.probe(),
       "wdt.state": () => agent.watchdog.status(),
       "wdt.tasks": () => agent.watchdog.tasks(),
+      "wdt.plan": () => planOf(agent),
       ...watchdogChanges(agent),
       "tee.state": () => agent.tee.status(),
       "tee.crashes": () => agent.tee.crashes(),
@@ -316,4 +318,20 @@ function rig(agent: Agent): Handlers {
     },
     "rig.faults": () => ({ faults: Object.keys(faults) }),
   };
+}
+
+/** Who keeps the watchdog going and when, as far as this card can tell. */
+function planOf(agent: Agent): ResponseOf<"wdt.plan"> {
+  const { boot, watchdog, config, io } = agent;
+  const { promise_ms } = watchdog.status();
+  return cardPlan({
+    stages: boot.timeline().stages,
+    beganMs: boot.beganMs,
+    firmwareMs: boot.countdown?.granted_ms ?? null,
+    wasInterrupted: boot.uncoveredMs > 0,
+    found: watchdog.found,
+    state: watchdog.status(),
+    everyMs: promise_ms * config.runtime.refreshFraction,
+    commandLine: io.platform.commandLine(),
+  });
 }

@@ -44,6 +44,8 @@ export class WatchdogHead {
   private readonly identity: string;
   private readonly path: string;
   private readonly wanted: Wanted;
+  /** The device as it was found, before anything of ours opened it; null where there is none. */
+  readonly found: WatchdogFacts | null;
   /** Read anew once the device is open and tells more; null where there is none. */
   private facts: WatchdogFacts | null;
   private readonly refreshing: Refreshing | null;
@@ -64,6 +66,7 @@ export class WatchdogHead {
     // Handed over by the agent before us: the holder is this process.
     const facts = found !== null && this.handedOver ? { ...found, holder: null } : found;
     this.facts = facts;
+    this.found = facts;
     this.identity = facts?.identity ?? "none";
     this.path = facts?.path ?? "none";
     this.bootStatus = facts?.bootStatus ?? null;

@@ -49,6 +49,8 @@ export class SimChip {
   /** Times of the latest start or refresh and of the reset, ms; null while stopped. */
   refreshedMs: number | null = null;
   timeoutMs: number;
+  /** The hardware's lock: nothing stops the countdown before the next reset. */
+  locked = false;
   /** Set by an expiry until firmware or driver reads it: the "timed out" flag. */
   fired = false;
   refreshes = 0;
@@ -100,6 +102,7 @@ export class SimChip {
   }
 
   stop(): void {
+    if (this.locked) return;
     this.refreshedMs = null;
     this.cancel();
   }
@@ -132,6 +135,7 @@ export class SimChip {
     this.registerMs = round;
     this.cancel = this.clock.at(atMs, () => {
       this.refreshedMs = null;
+      this.locked = false;
       this.fired = true;
       this.expire();
     });
