@@ -3,6 +3,7 @@
  * not `trace` also becomes a report: journalled, numbered, sent to the subscribed host and kept
  * until it is acknowledged.
  */
+import type { ControlKind } from "./io/bootcontrol.ts";
 import type { RefreshBy } from "./io/watchdog.ts";
 import type { Cause, Slot, Stage } from "./machines/bootrecord.ts";
 import type { Backend } from "./machines/criteria.ts";
@@ -41,6 +42,9 @@ export type AgentEvent =
   | { kind: "boot:adopted"; remaining_ms: number; uncovered_ms: number }
   | { kind: "boot:unobserved"; unobserved_ms?: number; by: "note" | "time_left" | "unknown" }
   | { kind: "boot:confirmed"; slot: Slot; failures: number }
+  /** A boot control of the platform was set, and read back. */
+  | { kind: "boot:control"; control: ControlKind; attribute: string; was: string; value: string }
+  | { kind: "boot:control_refused"; control: ControlKind; attribute: string; problem: string }
   | { kind: "wdt:verdict"; backend: Backend; protected: boolean; because: string }
   | { kind: "wdt:granted"; asked_ms: number; granted_ms: number }
   | { kind: "wdt:armed"; backend: Backend; hardware_ms: number; promise_ms: number }
@@ -95,6 +99,8 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "boot:adopted": "safety",
   "boot:unobserved": "safety",
   "boot:confirmed": "state",
+  "boot:control": "state",
+  "boot:control_refused": "safety",
   "wdt:verdict": "safety",
   "wdt:granted": "state",
   "wdt:armed": "safety",
