@@ -42,6 +42,10 @@ export type AgentEvent =
   | { kind: "boot:adopted"; remaining_ms: number; uncovered_ms: number }
   | { kind: "boot:unobserved"; unobserved_ms?: number; by: "note" | "time_left" | "unknown" }
   | { kind: "boot:confirmed"; slot: Slot; failures: number }
+  /** The deadline passed, and this check did not pass: the boot is never confirmed. */
+  | { kind: "boot:not_ready"; check: string; value: string }
+  /** A confirmed card is not ready any more for this check, or ready again. */
+  | { kind: "boot:readiness"; ready: boolean; check: string }
   /** A boot control of the platform was set, and read back. */
   | { kind: "boot:control"; control: ControlKind; attribute: string; was: string; value: string }
   | { kind: "boot:control_refused"; control: ControlKind; attribute: string; problem: string }
@@ -99,6 +103,8 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "boot:adopted": "safety",
   "boot:unobserved": "safety",
   "boot:confirmed": "state",
+  "boot:not_ready": "safety",
+  "boot:readiness": "safety",
   "boot:control": "state",
   "boot:control_refused": "safety",
   "wdt:verdict": "safety",

@@ -4,10 +4,12 @@ import { parseArgs } from "node:util";
 import { Agent, type AgentIo } from "./agent.ts";
 import { type AgentConfig, configure, parseSettings, type Settings } from "./config.ts";
 import { exitCodes, Failure } from "./errors.ts";
+import { findBootControls } from "./io/bootcontrols.ts";
 import { RealClock } from "./io/clock.ts";
 import { type Disk, FileDisk } from "./io/disk.ts";
 import { findWatchdogs, LinuxWatchdog } from "./io/linuxwatchdog.ts";
 import { LinuxPlatform } from "./io/platform.ts";
+import { runProgram } from "./io/programs.ts";
 import { DeviceTee, type Tee } from "./io/tee.ts";
 import type { Watchdog } from "./io/watchdog.ts";
 import { SimDisk } from "./sim/disk.ts";
@@ -256,6 +258,8 @@ function run(argv: string[]): void {
       watchdog,
       watchdogProblem: problem,
       tee,
+      controls: findBootControls(),
+      runProgram,
       // No program of the card is connected to the agent yet: its host is told by reports.
       notify: () => undefined,
       faults: config.lab ? labFaults(tee) : {},
