@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { hostname, machine, release, type, version } from "node:os";
 import { join } from "node:path";
+import { efiVariables, readVariable } from "./efivars.ts";
 
 /** What the agent asks of the machine it runs on, beyond its devices. */
 export interface Platform {
@@ -28,12 +29,6 @@ export interface Platform {
   names(): { os: string; host: string; release: string; version: string; machine: string };
 }
 
-/** Where the firmware's hand-off record is looked for when no file is named: a UEFI variable. */
-const handOffVariable =
-  "/sys/firmware/efi/efivars/KennelHandOff-6f1bd1c4-8d6a-4a3e-9a59-3c1f0f6f7c11";
-/** efivarfs puts four bytes of attributes before the data. */
-const efiAttributeBytes = 4;
-
 /** The real thing: Linux. */
 export class LinuxPlatform implements Platform {
   private readonly handOffFile: string | null;
@@ -56,7 +51,7 @@ export class LinuxPlatform implements Platform {
 
   handOff(): Uint8Array | null {
     if (this.handOffFile !== null) return readBytes(this.handOffFile);
-    return readBytes(handOffVariable)?.subarray(efiAttributeBytes) ?? null;
+    return readVariable(efiVariables.handOff);
   }
 
   /** Names alone: what is in them belongs to others. Source: Documentation/ABI/testing/pstore. */
