@@ -13,7 +13,7 @@ import { table, target, untold } from "./rows.ts";
 
 const kenneld = join(__dirname, "..", "..", "..", "dist", "kenneld.cjs");
 const hardwareS = 10;
-/** The longest promise here is confirmed after half of it; V8 then tidies up once, 8 s later. */
+/** The longest promise here is confirmed after half of it; V8 tidies up once, 8 s later or more. */
 const settleMs = 30_000;
 /** Eight times T1 / 2. */
 const watchMs = 40_000;
@@ -30,6 +30,8 @@ interface Subject {
 interface Use {
   /** A thread wakes as often as it went to sleep: voluntary context switches. */
   readonly wakeUps: number;
+  /** Those of neither the main nor the refresh thread: V8 collecting garbage, once in a while. */
+  readonly ofWorkers: number;
   readonly preempted: number;
   readonly cpuNs: number;
 }
@@ -84,12 +86,15 @@ function timer(): ChildProcess {
 function useOf({ name, child }: Subject): Use {
   const tasks = `/proc/${child.pid}/task`;
   if (child.exitCode !== null) throw new Error(`${name} has ended with ${child.exitCode}`);
-  const use = { wakeUps: 0, preempted: 0, cpuNs: 0 };
+  const use = { wakeUps: 0, ofWorkers: 0, preempted: 0, cpuNs: 0 };
   for (const id of readdirSync(tasks)) {
     const status = readFileSync(`${tasks}/${id}/status`, "utf8");
     const count = (field: string): number =>
       Number(new RegExp(`^${field}:\\s+(\\d+)`, "m").exec(status)?.[1] ?? Number.NaN);
-    use.wakeUps += count("voluntary_ctxt_switches");
+    const wakeUps = count("voluntary_ctxt_switches");
+    use.wakeUps += wakeUps;
+    const isOurs = id === String(child.pid) || status.includes("kennel-refresh");
+    if (!isOurs) use.ofWorkers += wakeUps;
     use.preempted += count("nonvoluntary_ctxt_switches");
     use.cpuNs += Number(readFileSync(`${tasks}/${id}/schedstat`, "utf8").split(" ")[0]);
   }
@@ -99,6 +104,7 @@ function useOf({ name, child }: Subject): Use {
 function difference(after: Use, before: Use | undefined): Use {
   return {
     wakeUps: after.wakeUps - (before?.wakeUps ?? 0),
+    ofWorkers: after.ofWorkers - (before?.ofWorkers ?? 0),
     preempted: after.preempted - (before?.preempted ?? 0),
     cpuNs: after.cpuNs - (before?.cpuNs ?? 0),
   };
@@ -139,16 +145,25 @@ function report(
       name,
       (use.wakeUps / halves).toFixed(2),
       (use.wakeUps / (watchMs / 1000)).toFixed(2),
+      (use.ofWorkers / halves).toFixed(2),
       String(use.preempted),
       `${percent(use).toFixed(3)} %`,
     ];
   });
   const head = [
-    [`T1 = ${hardwareS} s, ${watchMs / 1000} s`, "wake-ups", "wake-ups", "", "processor"],
-    ["", "per T1/2", "per second", "preempted", "time"],
+    [
+      `T1 = ${hardwareS} s, ${watchMs / 1000} s`,
+      "wake-ups",
+      "wake-ups",
+      "V8 workers",
+      "",
+      "processor",
+    ],
+    ["", "per T1/2", "per second", "per T1/2", "preempted", "time"],
   ];
   const guards = uses.slice(0, -1);
   const wakeUps = Math.max(...guards.map((use) => use.wakeUps / halves));
+  const own = Math.max(...guards.map((use) => (use.wakeUps - use.ofWorkers) / halves));
   const cpu = Math.max(...guards.map(percent));
   const calls = "system calls per T1/2, at most 2";
   return [
@@ -156,7 +171,7 @@ function report(
     target(
       `kenneld wake-ups per T1/2, at most ${wakeUpsMax}`,
       wakeUps <= wakeUpsMax,
-      wakeUps.toFixed(2),
+      `${wakeUps.toFixed(2)}; ${own.toFixed(2)} without V8's workers`,
     ),
     target(
       `kenneld idle processor time, at most ${cpuPercentMax} % of a core`,
