@@ -11,6 +11,7 @@ import {
   type Criterion,
   type Judgement,
   judge,
+  limited,
   measure,
   minGapMs,
   pretimeoutFor,
@@ -20,6 +21,7 @@ import { step } from "../machines/fsm.ts";
 import * as runtime from "../machines/runtime.ts";
 import type { Probe, ResponseOf, WatchdogState } from "../wire/commands.ts";
 import { Refreshing } from "./refreshing.ts";
+import { askTimeout, type Granted } from "./timeout.ts";
 
 export interface WatchdogIo {
   readonly clock: Clock;
@@ -36,7 +38,7 @@ export interface WatchdogIo {
 
 export class WatchdogHead {
   state: runtime.State;
-  readonly judgement: Judgement;
+  judgement: Judgement;
   /** The device's own word on the last reset, read before opening; null when it has none. */
   readonly bootStatus: number | null;
   private readonly io: WatchdogIo;
@@ -48,7 +50,7 @@ export class WatchdogHead {
   private facts: WatchdogFacts | null;
   private readonly refreshing: Refreshing | null;
   /** T1 as asked for and as granted, ms, once the device is open. */
-  private granted: { askedMs: number; grantedMs: number } | null = null;
+  private granted: Granted | null = null;
   private failures = 0;
   /** The device came open with the start of the agent. */
   private readonly handedOver: boolean;
@@ -302,20 +304,30 @@ export class WatchdogHead {
     const watchdog = this.io.watchdog;
     if (watchdog === null) throw new Failure("watchdog.missing", this.io.problem);
     if (!watchdog.isOpen) watchdog.open();
-    let grantedMs: number;
-    try {
-      grantedMs = watchdog.setTimeout(hardwareMs);
-    } catch (error) {
-      if (!(error instanceof Failure) || error.code !== "watchdog.range") throw error;
-      grantedMs = watchdog.facts().timeoutMs ?? 0;
-      this.io.emit({ kind: "wdt:refused", operation: "set_timeout", problem: error.message });
-      if (grantedMs === 0) throw error;
-    }
+    const granted = askTimeout(watchdog, hardwareMs, this.io.emit);
+    const { grantedMs } = granted;
     this.keepPretimeout(watchdog, grantedMs);
-    this.facts = { ...watchdog.facts(), pretimeoutMs: watchdog.pretimeout(), holder: null };
-    this.granted = { askedMs: hardwareMs, grantedMs };
+    const pretimeoutMs = watchdog.pretimeout();
+    this.facts = limited({ ...watchdog.facts(), pretimeoutMs, holder: null }, granted);
+    this.granted = granted;
+    this.judgeAnew();
     this.refreshing?.begin(grantedMs, this.minGapMs(grantedMs));
     return { kind: "opened", atMs: this.io.clock.now(), grantedMs, askedMs: hardwareMs };
+  }
+
+  /** What the open device showed may tell against what it stated. */
+  private judgeAnew(): void {
+    const { backend, because } = this.judgement;
+    this.judgement = judge(this.facts, this.wanted, this.io.problem);
+    const now = this.judgement;
+    if (now.backend === backend && now.because === because) return;
+    const { protected: isProtected } = now;
+    this.io.emit({
+      kind: "wdt:verdict",
+      backend: now.backend,
+      protected: isProtected,
+      because: now.because,
+    });
   }
 
   /** Each change of the timeout may leave a pretimeout that no longer fits it. */

@@ -44,6 +44,8 @@ export interface WatchdogFaults {
   grantsMs?: number;
   /** Clamps a timeout above the maximum instead of refusing it. Survived by the service. */
   clamps?: boolean;
+  /** States no limits and has them, as iTCO. Survived: found by trying, on the open device. */
+  hidesLimits?: boolean;
   /** Refuses every timeout but the present one. Survived by the service where T1 < T2. */
   refuses?: boolean;
   /** KEEPALIVE succeeds and does nothing; SETTIMEOUT refreshes. Survived: the agent uses that. */
@@ -172,8 +174,8 @@ export class SimWatchdog implements Watchdog {
       kind: "simulated",
       options: model.options,
       state: this.opened ? "active" : "inactive",
-      minMs: model.minMs,
-      maxMs: model.maxMs,
+      minMs: faults.hidesLimits === true ? null : model.minMs,
+      maxMs: faults.hidesLimits === true ? null : model.maxMs,
       timeoutMs: this.chip.timeoutMs,
       timeLeftMs: this.timeLeft(),
       bootStatus: this.bootStatus,
