@@ -233,6 +233,50 @@ stories("A2-01 the reason is the one that holds once the device is open", () => 
   );
 });
 
+stories(
+  "A2-10 a refresh service that ends while the agent lives is started anew, and told once",
+  () => {
+    const { chip, run, head, told, resets, clock } = bench({}, { maxMs: 40_000, timeLeft: false });
+    run(100_000);
+    assert.equal([head.status().via, told("wdt:service_lost")], ["service", []]);
+    chip.faults = { keeperDies: true };
+    run(600_000);
+    assert.equal([resets.length, told("wdt:service_lost").length], [0, 1]);
+    chip.faults = {};
+    run(600_000);
+    chip.faults = { keeperDies: true };
+    run(100_000);
+    assert.equal([resets.length, told("wdt:service_lost").length], [0, 2], "and once more");
+    const lastMs = head.checkedInMs ?? Number.NaN;
+    clock.advance(200_000);
+    assert.ok((resets[0] ?? 0) - lastMs <= 60_000, "and it still guards");
+  },
+);
+
+stories("A2-10 where no check-in comes in time, the reset comes within T1", () => {
+  const { chip, run, resets } = bench({}, { maxMs: 10_000, timeLeft: false });
+  run(100_000);
+  chip.faults = { keeperDies: true };
+  const { refreshedMs } = chip;
+  run(100_000);
+  assert.ok((resets[0] ?? Infinity) <= (refreshedMs ?? 0) + 5000 + 10_000, `${resets}`);
+});
+
+stories(
+  "A2-10 regular running, a blocked loop and hasty check-ins are no loss of the service",
+  () => {
+    for (const maxMs of [2000, 15_000, 59_000]) {
+      const { clock, run, head, told } = bench({}, { maxMs });
+      for (let turn = 0; turn < 200; turn++) {
+        run(700 + turn * 100);
+        clock.advance(turn * 100);
+        head.tick(clock.now());
+      }
+      assert.equal(told("wdt:service_lost"), [], `T1 ${maxMs}`);
+    }
+  },
+);
+
 stories("A2-06 a gap longer than half of the timeout cannot be kept, and is told", () => {
   const { head } = bench({}, { maxMs: 6000 }, 5);
   const gap = head.probe().criteria.find(({ name }) => name === "refresh_gap");
