@@ -1,13 +1,17 @@
 /** kenneld: builds the real world around the agent, starts it, and keeps its serial line open. */
 import { readFileSync, writeSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { Agent, type AgentIo } from "./agent.ts";
+import { native } from "../native/index.ts";
+import { Agent } from "./agent.ts";
+import type { AgentIo } from "./agentio.ts";
 import { type AgentConfig, configure, parseSettings, type Settings } from "./config.ts";
 import { exitCodes, Failure } from "./errors.ts";
+import { findBootControls } from "./io/bootcontrols.ts";
 import { RealClock } from "./io/clock.ts";
 import { type Disk, FileDisk } from "./io/disk.ts";
 import { findWatchdogs, LinuxWatchdog } from "./io/linuxwatchdog.ts";
 import { LinuxPlatform } from "./io/platform.ts";
+import { runProgram } from "./io/programs.ts";
 import { askShutdown } from "./io/shutdown.ts";
 import { ServiceManager, watchdogName } from "./io/supervisor.ts";
 import { DeviceTee, type Tee } from "./io/tee.ts";
@@ -17,7 +21,8 @@ import { SimDisk } from "./sim/disk.ts";
 import { Random } from "./sim/random.ts";
 import { SimTee } from "./sim/tee.ts";
 import { teeModel } from "./sim/teemodel.ts";
-import { plainModel, SimChip, SimWatchdog } from "./sim/watchdog.ts";
+import { SimChip, SimWatchdog } from "./sim/watchdog.ts";
+import { plainModel } from "./sim/watchdogmodels.ts";
 
 const help = `kenneld ${__VERSION__}: guards this card's watchdog and reports over serial
 
@@ -164,7 +169,10 @@ function findWatchdog(
       device === undefined
         ? findWatchdogs(sys, dev, proc, manager)
         : [new LinuxWatchdog(device, realRoots, manager)];
-    if (watchdog !== undefined) return { watchdog, problem: "" };
+    if (watchdog !== undefined) {
+      native(); // a device that nothing here can drive is no device
+      return { watchdog, problem: "" };
+    }
     return fallBack("no watchdog device found under /sys/class/watchdog", config, clock, log);
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
@@ -292,6 +300,8 @@ function run(argv: string[]): void {
       watchdogProblem: problem,
       tee,
       supervisor: manager,
+      controls: findBootControls(),
+      runProgram,
       // No program of the card is connected to the agent yet: its host is told by reports.
       notify: () => undefined,
       faults: config.lab ? labFaults(tee) : {},

@@ -63,6 +63,12 @@ export class BootHead {
     return this.handOff?.countdown ?? null;
   }
 
+  /** The kernel's uptime when the timeline began; 0 where firmware tells of its own. */
+  get beganMs(): number {
+    const isOurs = this.handOff === null || !this.continues;
+    return isOurs && "log" in this.state ? (this.state.log[0]?.startMs ?? 0) : 0;
+  }
+
   /**
    * Opens this boot in the record, at once as "ended for unknown cause", unless the firmware did.
    * `bootStatus`: the watchdog's own word on the last reset; null where it has none.

@@ -46,6 +46,8 @@ export class WatchdogHead {
   private readonly identity: string;
   private readonly path: string;
   private readonly wanted: Wanted;
+  /** The device as it was found, before anything of ours opened it; null where there is none. */
+  readonly found: WatchdogFacts | null;
   /** Read anew once the device is open and tells more; null where there is none. */
   private facts: WatchdogFacts | null;
   private readonly refreshing: Refreshing | null;
@@ -66,6 +68,7 @@ export class WatchdogHead {
     // Handed over by the agent before us: the holder is this process.
     const facts = found !== null && this.handedOver ? { ...found, holder: null } : found;
     this.facts = facts;
+    this.found = facts;
     this.identity = facts?.identity ?? "none";
     this.path = facts?.path ?? "none";
     this.bootStatus = facts?.bootStatus ?? null;
@@ -250,7 +253,7 @@ export class WatchdogHead {
     const held = this.judgement.protection.startsWith("other-owner");
     throw new Failure(
       held ? "watchdog.busy" : "watchdog.missing",
-      `a hardware watchdog is required and there is none to rely on: ${why}. ` +
+      `a hardware watchdog is required and there is none to rely on: ${why.replace(/\.$/, "")}. ` +
         "Load its driver or free the device, or allow running without (--watchdog prefer)",
       { evidence: { criteria: this.measured() } },
     );

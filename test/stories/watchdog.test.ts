@@ -3,7 +3,8 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { SimClock } from "../../agent/sim/clock.ts";
 import type { Random } from "../../agent/sim/random.ts";
-import { plainModel, SimChip, SimRefreshService, SimWatchdog } from "../../agent/sim/watchdog.ts";
+import { SimChip, SimRefreshService, SimWatchdog } from "../../agent/sim/watchdog.ts";
+import { plainModel } from "../../agent/sim/watchdogmodels.ts";
 import type { World } from "../../agent/sim/world.ts";
 import { fuzz } from "../fuzz.ts";
 import {

@@ -5,7 +5,8 @@ import { WatchdogHead } from "../../agent/heads/watchdog.ts";
 import type { Watchdog, WatchdogFacts } from "../../agent/io/watchdog.ts";
 import { type Criterion, judge } from "../../agent/machines/criteria.ts";
 import { SimClock } from "../../agent/sim/clock.ts";
-import { plainModel, SimChip, SimWatchdog } from "../../agent/sim/watchdog.ts";
+import { SimChip, SimWatchdog } from "../../agent/sim/watchdog.ts";
+import { plainModel } from "../../agent/sim/watchdogmodels.ts";
 
 const criteria = suite("criteria");
 
