@@ -70,6 +70,7 @@ export type AgentEvent =
   | { kind: "wdt:refused"; operation: string; problem: string }
   | { kind: "wdt:pretimeout"; was_ms: number; set_ms: number; read_ms: number }
   | { kind: "wdt:refresh_by"; by: RefreshBy; because: string }
+  | { kind: "wdt:service_lost"; late_ms: number; failures: number }
   | { kind: "wdt:refreshed" }
   | { kind: "tee:step"; step: string; epoch: number }
   | { kind: "tee:crashed"; epoch: number; rung: string; code: string; trigger: string }
@@ -124,6 +125,7 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "wdt:refused": "safety",
   "wdt:pretimeout": "state",
   "wdt:refresh_by": "safety",
+  "wdt:service_lost": "safety",
   "wdt:refreshed": "trace",
   "tee:step": "state",
   "tee:crashed": "safety",

@@ -11,6 +11,7 @@ import {
   type Criterion,
   type Judgement,
   judge,
+  limited,
   measure,
   minGapMs,
   pretimeoutFor,
@@ -21,6 +22,7 @@ import { step } from "../machines/fsm.ts";
 import * as runtime from "../machines/runtime.ts";
 import type { Probe, ResponseOf, WatchdogState } from "../wire/commands.ts";
 import { Refreshing } from "./refreshing.ts";
+import { askTimeout, type Granted, wholeFacts } from "./timeout.ts";
 
 export interface WatchdogIo {
   readonly clock: Clock;
@@ -37,7 +39,7 @@ export interface WatchdogIo {
 
 export class WatchdogHead {
   state: runtime.State;
-  readonly judgement: Judgement;
+  judgement: Judgement;
   /** The device's own word on the last reset, read before opening; null when it has none. */
   readonly bootStatus: number | null;
   private readonly io: WatchdogIo;
@@ -51,7 +53,7 @@ export class WatchdogHead {
   private facts: WatchdogFacts | null;
   private readonly refreshing: Refreshing | null;
   /** T1 as asked for and as granted, ms, once the device is open. */
-  private granted: { askedMs: number; grantedMs: number } | null = null;
+  private granted: Granted | null = null;
   private failures = 0;
   /** Why the latest refresh was refused; null when it was not. */
   private refusal: string | null = null;
@@ -310,21 +312,31 @@ export class WatchdogHead {
     if (watchdog === null) throw new Failure("watchdog.missing", this.io.problem);
     if (!watchdog.isOpen) watchdog.open();
     const rounds = roundsOf(this.facts?.driver ?? null);
-    let roundMs: number;
-    try {
-      roundMs = watchdog.setTimeout(hardwareMs / rounds);
-    } catch (error) {
-      if (!(error instanceof Failure) || error.code !== "watchdog.range") throw error;
-      roundMs = watchdog.facts().timeoutMs ?? 0;
-      this.io.emit({ kind: "wdt:refused", operation: "set_timeout", problem: error.message });
-      if (roundMs === 0) throw error;
-    }
-    const grantedMs = roundMs * rounds;
+    const granted = askTimeout(watchdog, hardwareMs, this.io.emit, rounds);
+    const { grantedMs } = granted;
+    const roundMs = grantedMs / rounds;
     this.keepPretimeout(watchdog, roundMs);
-    this.facts = { ...wholeFacts(watchdog), pretimeoutMs: watchdog.pretimeout(), holder: null };
-    this.granted = { askedMs: hardwareMs, grantedMs };
+    const pretimeoutMs = watchdog.pretimeout();
+    this.facts = limited({ ...wholeFacts(watchdog), pretimeoutMs, holder: null }, granted);
+    this.granted = granted;
+    this.judgeAnew();
     this.refreshing?.begin(roundMs, this.minGapMs(roundMs));
     return { kind: "opened", atMs: this.io.clock.now(), grantedMs, askedMs: hardwareMs };
+  }
+
+  /** What the open device showed may tell against what it stated. */
+  private judgeAnew(): void {
+    const { backend, because } = this.judgement;
+    this.judgement = judge(this.facts, this.wanted, this.io.problem);
+    const now = this.judgement;
+    if (now.backend === backend && now.because === because) return;
+    const { protected: isProtected } = now;
+    this.io.emit({
+      kind: "wdt:verdict",
+      backend: now.backend,
+      protected: isProtected,
+      because: now.because,
+    });
   }
 
   /** Each change of the timeout may leave a pretimeout that no longer fits it. */
@@ -374,16 +386,4 @@ export class WatchdogHead {
       return { kind: "failed", atMs: this.io.clock.now(), operation, problem: error.message };
     }
   }
-}
-
-/**
- * Facts with the timeouts from a refresh to the reset, which is what T1 means: some drivers count
- * to the first of two expiries, and only the second one resets. Time left stays that of a round.
- */
-function wholeFacts(watchdog: Watchdog): WatchdogFacts {
-  const facts = watchdog.facts();
-  const rounds = roundsOf(facts.driver);
-  const whole = (ms: number | null): number | null => (ms === null ? null : ms * rounds);
-  const { minMs, maxMs, timeoutMs } = facts;
-  return { ...facts, minMs: whole(minMs), maxMs: whole(maxMs), timeoutMs: whole(timeoutMs) };
 }

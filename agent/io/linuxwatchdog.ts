@@ -236,12 +236,13 @@ export class LinuxWatchdog implements Watchdog {
     return {
       checkIn: () => service.checkIn(),
       stats: () => {
-        const { lateMinNs, lateMaxNs, ...rest } = service.stats();
+        const { lateMinNs, lateMaxNs, lastRefreshNs, ...rest } = service.stats();
         const { refreshes, failures, lastError, scheduling, lockedBytes } = rest;
         return {
           refreshes,
           failures,
           problem: lastError,
+          refreshedMs: Number(lastRefreshNs) / 1e6,
           lateMinMs: lateMinNs / 1e6,
           lateMaxMs: lateMaxNs / 1e6,
           scheduling,

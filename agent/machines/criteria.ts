@@ -48,6 +48,8 @@ export interface Opened {
   /** T1 as asked for and as granted, ms. */
   readonly askedMs: number;
   readonly grantedMs: number;
+  /** The granted timeout is the device's limit, found by trying. */
+  readonly isLimit: boolean;
   readonly proof: Proof | null;
 }
 
@@ -150,10 +152,15 @@ export function measure(
     criterion("present", facts.path, "a watchdog device", true),
     criterion("real_hardware", facts.kind, "hardware", facts.kind === "hardware"),
     criterion("exclusive", holder, "held by nobody else", facts.holder === null),
-    criterion("timeout_max", seconds(maxMs), `>= ${promise}`, maxMs >= wanted.promiseMs),
+    criterion(
+      "timeout_max",
+      limitText(Number.isFinite(maxMs) ? maxMs : null, opened),
+      `>= ${promise}`,
+      maxMs >= wanted.promiseMs,
+    ),
     criterion(
       "timeout_min",
-      facts.minMs === null ? "not stated" : seconds(facts.minMs),
+      limitText(facts.minMs, opened),
       `<= ${promise}`,
       (facts.minMs ?? 0) <= wanted.promiseMs,
     ),
@@ -190,6 +197,21 @@ export function measure(
  */
 export function pretimeoutFor(setMs: number, hardwareMs: number): number {
   return setMs < hardwareMs / 2 ? setMs : 0;
+}
+
+/** What a device states is believed until it is open: then what it granted counts. */
+export function limited(facts: WatchdogFacts, opened: Omit<Opened, "proof">): WatchdogFacts {
+  const { askedMs, grantedMs, isLimit } = opened;
+  if (grantedMs < askedMs) return { ...facts, maxMs: Math.min(facts.maxMs ?? Infinity, grantedMs) };
+  if (!isLimit) return facts;
+  return { ...facts, minMs: Math.max(facts.minMs ?? 0, grantedMs) };
+}
+
+/** A limit as stated, or how it was found. */
+function limitText(limitMs: number | null, opened: Opened | null): string {
+  if (limitMs === null) return "not stated";
+  const isFound = opened?.isLimit === true && opened.grantedMs === limitMs;
+  return isFound ? `${seconds(limitMs)}, found by trying` : seconds(limitMs);
 }
 
 /** How the running kernel is set up, as far as it decides what happens to a countdown. */

@@ -30,6 +30,11 @@ export interface WatchdogFaults {
   deaf?: boolean;
   /** Once armed, always armed. Reported; disarm says it cannot stop. */
   noWayOut?: boolean;
+  /**
+   * The refresh service ends by itself. Survived where a check-in comes within T1, which starts it
+   * anew; else the card is reset within T1.
+   */
+  keeperDies?: boolean;
   /** A pretimeout set earlier is kept although the timeout became shorter. Read back. */
   stalePretimeout?: boolean;
   /** A pretimeout once set cannot be cleared. Read back and reported. */
@@ -345,10 +350,10 @@ export class SimRefreshService implements RefreshService {
   }
 
   stats(): ServiceStats {
-    const { refreshes, failures, lateMaxMs } = this;
+    const { refreshes, failures, lateMaxMs, lastMs: refreshedMs } = this;
     const problem = failures === 0 ? "" : gone;
-    const scheduling = "virtual";
-    return { refreshes, failures, problem, lateMinMs: 0, lateMaxMs, scheduling, lockedBytes: 0 };
+    const counts = { refreshes, failures, problem, refreshedMs, lateMinMs: 0, lateMaxMs };
+    return { ...counts, scheduling: "virtual", lockedBytes: 0 };
   }
 
   stop(): void {
@@ -364,6 +369,7 @@ export class SimRefreshService implements RefreshService {
     const next = nextRefresh({ last, checkIn, deadline, hardware, minGap });
     // A thread that was held up past the deadline does not revive a promise that has lapsed.
     if (next === null || this.clock.now() >= deadline) return;
+    if (this.chip.faults.keeperDies === true) return;
     this.cancel = this.clock.at(next, () => this.refreshAt(next));
   }
 

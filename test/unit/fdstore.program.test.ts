@@ -63,6 +63,28 @@ for (const abstract of [false, true]) {
   });
 }
 
+onTwin("B15-02 a new agent that fails to start leaves the countdown to the next one", async () => {
+  const twin = makeTwin();
+  const state = temporaryFolder();
+  const config = join(state, "settings.json");
+  writeFileSync(config, "{}");
+  const args = ["--device", twin.device, "--state", state, "--config", config];
+  const store = new FdStore(join(state, "notify"), twin.env("timeleft=-95"), args);
+  await store.after("s", "says READY=1");
+  await store.after("t", "ended 0");
+  writeFileSync(config, '{"no such": "setting"}');
+  await store.after("sw", "ended 2");
+  writeFileSync(config, "{}");
+  await store.after("s", "says READY=1");
+  const calls = twin.calls().map(({ text }) => text);
+  const of = (start: string): number => calls.filter((text) => text.startsWith(start)).length;
+  assert.equal([of("open"), of("inherited"), of("write"), of("release stopped")], [1, 2, 0, 0]);
+  assert.is(store.count("kept"), 1, "and it stays in the store all the while");
+  await store.after("t", "ended 0");
+  await store.quit();
+  assert.match(store.stderr, "no such is no setting");
+});
+
 onTwin("what is handed over and is not this watchdog is closed without V and told", async () => {
   const folder = temporaryFolder();
   const plain = join(folder, "plain");

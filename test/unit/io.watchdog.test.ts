@@ -191,6 +191,7 @@ onTwin(
 
 interface Stats {
   readonly refreshes: number;
+  readonly refreshedMs: number;
   readonly lateMinMs: number;
   readonly lateMaxMs: number;
 }
@@ -220,6 +221,8 @@ onTwin("A2-04 serve refreshes within the plan, once per device, and reports itse
     ["setTimeout", 5000],
   ]);
   const stats = resultOf<Stats>(answers[6]);
+  const agoMs = Number(process.hrtime.bigint()) / 1e6 - stats.refreshedMs;
+  assert.ok(agoMs > 0 && agoMs < 20_000, `refreshed ${agoMs} ms ago by this clock`);
   assert.ok(stats.refreshes >= 6 && stats.refreshes <= 8, JSON.stringify(stats));
   assert.ok(stats.lateMinMs >= 0 && stats.lateMaxMs >= stats.lateMinMs && stats.lateMaxMs < 80);
   assert.equal(
