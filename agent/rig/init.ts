@@ -24,8 +24,6 @@ export const places = {
   driver: "/state/.driver",
   /** The disk that survives resets. */
   state: "/state",
-  /** The UART that the host reaches as the guest's `serialPath`. */
-  port: "/dev/ttyS1",
 } as const;
 
 /**

@@ -26,7 +26,9 @@ export class SimRig implements Rig {
   readonly lacks = {
     processes: "the simulated card has neither processes nor a scheduler to break",
     device_gone: "the simulated driver cannot be taken away",
-    drivers: "the simulated card has one driver",
+    softdog: "the simulated card has one driver",
+    iTCO_wdt: "the simulated card has one driver",
+    only_looking: "the simulated card's agent always drives its watchdog",
     kernel_core: "the simulated kernel refreshes for nobody",
     native_addon: "the simulated agent has no native part",
   };

@@ -129,12 +129,12 @@ export const tells: readonly Story[] = [
   story("a probe lists every criterion and its verdict", { rows: ["A2-01", "A2-02"] }, probed),
   story(
     "looking at a watchdog does not arm it",
-    { rows: ["A2-14"], needs: ["drivers"] },
+    { rows: ["A2-14"], needs: ["only_looking"] },
     onlyLookedAt,
   ),
   story(
     "a watchdog of software is no protection",
-    { rows: ["A2-16"], needs: ["drivers"] },
+    { rows: ["A2-16"], needs: ["softdog"] },
     ofSoftware,
   ),
   story(
