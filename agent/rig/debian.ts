@@ -6,12 +6,12 @@
 import fs from "node:fs";
 import path from "node:path";
 import { Failure } from "../errors.ts";
-import { runOrFail } from "./command.ts";
+import { run, runOrFail } from "./command.ts";
 import type { Machine } from "./machines.ts";
 
 /** Raised when what is kept of a package changes. */
 const layout = 3;
-/** Package lists of another architecture are fetched anew when they are older, ms. */
+/** Package lists of another architecture that are older are fetched anew, ms. */
 const listsAgeMaxMs = 24 * 3_600_000;
 
 const queryMs = 60_000;
@@ -100,9 +100,15 @@ async function foreignLists(cacheFolder: string, arch: string): Promise<string[]
     fs.mkdirSync(path.join(state, folder), { recursive: true });
   }
   fs.writeFileSync(path.join(state, "status"), "");
-  const deadline = { deadlineMs: downloadMs, from: "apt" };
-  await runOrFail("apt-get", [...options, "update"], deadline);
-  fs.writeFileSync(stamp, "");
+  const { status, stderr } = await run("apt-get", [...options, "update"], {
+    deadlineMs: downloadMs,
+    from: "apt",
+  });
+  // Without a network older lists will do, and what is kept of packages as well.
+  if (status === 0) fs.writeFileSync(stamp, "");
+  else if (!fs.existsSync(stamp)) {
+    throw new Failure("rig.fault", `no package lists for ${arch}: ${stderr.trim()}`);
+  }
   return options;
 }
 

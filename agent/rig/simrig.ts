@@ -28,7 +28,7 @@ export class SimRig implements Rig {
     device_gone: "the simulated driver cannot be taken away",
     softdog: "the simulated card has one driver",
     iTCO_wdt: "the simulated card has one driver",
-    only_looking: "the simulated card's agent always drives its watchdog",
+    only_looking: "the simulated agent takes its watchdog whatever the policy",
     kernel_core: "the simulated kernel refreshes for nobody",
     native_addon: "the simulated agent has no native part",
   };

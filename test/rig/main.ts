@@ -15,11 +15,8 @@ const buildMs = 300_000;
 async function compileAddon(machine: Machine): Promise<void> {
   if (machine.arch === process.arch) return;
   if (fs.existsSync(addonPath(path.join(project, "dist"), machine))) return;
-  const options = {
-    deadlineMs: buildMs,
-    cwd: project,
-    advice: `The rig ${machine.name} wants a cross compiler: apt-get install ${machine.compilerFrom}`,
-  };
+  const advice = `It wants a cross compiler: apt-get install ${machine.compilerFrom}`;
+  const options = { deadlineMs: buildMs, cwd: project, advice };
   await runOrFail(process.execPath, ["build.mjs", "--arch", machine.arch], options);
 }
 

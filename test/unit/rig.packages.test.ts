@@ -62,6 +62,24 @@ packages("another architecture has lists and state of its own, fetched once a da
   assert.is(calls("apt-get").filter((line) => line.endsWith(" update")).length, 2);
 });
 
+packages(
+  "without a network older lists will do, and where there are none apt is quoted",
+  async () => {
+    const cache = path.join(folder, "cache");
+    await openPackages(cache, foreign as Machine);
+    const offline = "#!/bin/sh\necho 'E: no network' >&2\nexit 100\n";
+    fs.writeFileSync(path.join(folder, "apt-get"), offline);
+    fs.utimesSync(path.join(cache, "apt/updated"), 0, 0);
+    await openPackages(cache, foreign as Machine);
+    const elsewhere = path.join(folder, "elsewhere");
+    const failure = await rejectsCode(
+      () => openPackages(elsewhere, foreign as Machine),
+      "rig.fault",
+    );
+    assert.match(failure.message, /no package lists for \w+: E: no network/);
+  },
+);
+
 packages("this machine's own architecture is taken from its own lists", async () => {
   const { kept } = await openPackages(path.join(folder, "cache"), ours as Machine);
   await kept("thing", pickInside);
