@@ -3,6 +3,7 @@
  * (Documentation/driver-api/early-userspace/buffer-format.rst). Owner is root, time is 0, inode
  * numbers count up: the same entries give the same bytes.
  */
+import fs from "node:fs";
 import { assert } from "../errors.ts";
 
 /** What goes into the archive; `name` is relative, without a leading slash. */
@@ -15,6 +16,11 @@ export type Entry =
       readonly mode: number;
     }
   | { readonly kind: "link"; readonly name: string; readonly target: string };
+
+/** An entry with the content that `source`, a path on this machine, has now. */
+export function fileEntry(name: string, source: string, mode: number): Entry {
+  return { kind: "file", name, bytes: fs.readFileSync(source), mode };
+}
 
 /** Any archive must end with an entry of this name; the reader stops there. */
 const trailer = "TRAILER!!!";

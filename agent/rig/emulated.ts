@@ -2,6 +2,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { prepareGuest } from "./guest.ts";
+import { pc } from "./machines.ts";
 import { type Guest, startGuest } from "./qemu.ts";
 
 export interface EmulatedCard {
@@ -27,6 +28,7 @@ export async function bootEmulatedCard(card: EmulatedCard): Promise<RunningCard>
   const cache = path.join(card.projectFolder, ".cache");
   const folder = newRunFolder(path.join(cache, "rig"), card.story);
   const image = await prepareGuest({
+    machine: pc,
     cacheFolder: path.join(cache, "guest"),
     appFolder: path.join(card.projectFolder, "dist"),
     main: card.main,

@@ -64,11 +64,11 @@ export function driverText(settings: CardSettings): string {
 /** T1 of a watchdog that the kernel refreshes until the agent opens it, ms. */
 export const bootHeartbeatMs = 10_000;
 
-/** Shell text that starts the agent as a story wants it. */
-export function agentText(settings: CardSettings): string {
+/** Shell text that starts the agent as a story wants it, with its UART. */
+export function agentText(settings: CardSettings, port: string): string {
   const { promiseMs, hardwareMs, tasks = [], policy = "require" } = settings;
   return [
-    `agent node ${places.app}/kenneld.cjs --port ${places.port} --state ${places.state}/kennel`,
+    `agent node ${places.app}/kenneld.cjs --port ${port} --state ${places.state}/kennel`,
     `--promise ${promiseMs / 1000} --tee simulate --lab --watchdog ${policy}`,
     ...(hardwareMs === undefined ? [] : [`--hardware-max ${hardwareMs / 1000}`]),
     ...tasks.map(({ name, everyMs }) => `--task ${name}=${everyMs / 1000}`),

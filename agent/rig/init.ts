@@ -27,8 +27,6 @@ export const places = {
   driver: "/state/.driver",
   /** The disk that survives resets. */
   state: "/state",
-  /** The UART that the host reaches as the guest's `serialPath`. */
-  port: "/dev/ttyS1",
 } as const;
 
 /**
@@ -65,8 +63,10 @@ load() {
 }
 load base
 mount -t ext4 /dev/vda ${places.state} || fail "mount ${places.state}"
-load ramoops mem_address=${crashMemory.address} mem_size=${crashMemory.bytes} record_size=0x10000
-mount -t pstore pstore /sys/fs/pstore
+if grep -q memmap= /proc/cmdline; then
+  load ramoops mem_address=${crashMemory.address} mem_size=${crashMemory.bytes} record_size=0x10000
+  mount -t pstore pstore /sys/fs/pstore
+fi
 if [ -f ${places.driver} ]; then . ${places.driver}; else load i6300esb; fi
 cd ${places.app} || fail "no ${places.app}"
 echo "${said.ready}"

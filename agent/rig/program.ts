@@ -1,4 +1,4 @@
-/** `npm run rig -- run STORY... | --all [--rig sim|qemu]`, and `--list`. */
+/** `npm run rig -- run STORY... | --all [--rig sim|qemu|qemu-arm64]`, and `--list`. */
 import fs from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
@@ -16,7 +16,7 @@ exit: 0 all passed or skipped, 1 a card failed, 2 wrong usage, 11 the rig failed
 `;
 
 /** Makes the rig of a name; its logs go into the folder. */
-export type Rigs = Readonly<Record<string, (logFolder: string) => Rig>>;
+export type Rigs = Readonly<Record<string, (logFolder: string) => Rig | Promise<Rig>>>;
 
 /** Runs what is asked for and gives the exit status. `logs` gets a folder per run. */
 export async function rigProgram(argv: string[], rigs: Rigs, logs: string): Promise<number> {
@@ -91,11 +91,11 @@ function newFolder(logs: string, rig: string): string {
 
 async function runAll(
   chosen: readonly Story[],
-  make: (logFolder: string) => Rig,
+  make: Rigs[string],
   folder: string,
 ): Promise<number> {
   process.stdout.write(`logs: ${folder}\n`);
-  const rig = make(folder);
+  const rig = await make(folder);
   const count: Record<Told["outcome"], number> = { passed: 0, failed: 0, skipped: 0, fault: 0 };
   try {
     for (const story of chosen) {

@@ -1,8 +1,7 @@
 /**
- * One emulated card: a PC (q35) with two watchdogs, the Intel 6300ESB and the chipset's own
- * (iTCO), whose expiry resets the machine and is announced by QEMU. The first UART is the console,
- * the second one the line to the host. QEMU cannot outlive this process, however it ends: the
- * kernel kills it (prctl PR_SET_PDEATHSIG).
+ * One emulated card: a machine whose watchdogs reset it when they expire, which QEMU announces. The
+ * first UART is the console, the second one the line to the host. QEMU cannot outlive this process,
+ * however it ends: the kernel kills it (prctl PR_SET_PDEATHSIG).
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import fs from "node:fs";
@@ -12,7 +11,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Failure } from "../errors.ts";
 import { missing } from "./command.ts";
 import type { GuestImage } from "./guest.ts";
-import { crashMemory } from "./init.ts";
+import type { Flag, Machine } from "./machines.ts";
 import { openQmp, type Qmp, type QmpEvent } from "./qmp.ts";
 import {
   type ConsoleLine,
@@ -36,7 +35,7 @@ export interface GuestStart {
 export interface Guest {
   readonly pid: number;
   readonly startedMs: number;
-  /** The pty behind the guest's second UART (/dev/ttyS1 there): a path to open as a serial port. */
+  /** The pty behind the guest's second UART: a path to open as a serial port. */
   readonly serialPath: string;
   /** What the console said, oldest first, at most `consoleLinesMax`. */
   readonly console: readonly ConsoleLine[];
@@ -56,7 +55,6 @@ export interface Guest {
 }
 
 const stopMs = 5_000;
-const program = "qemu-system-x86_64";
 
 /**
  * The rig keeps the pty open, as a cable stays plugged in, and neither reads nor writes: QEMU looks
@@ -64,8 +62,8 @@ const program = "qemu-system-x86_64";
  */
 const cableFlags = fs.constants.O_RDWR | fs.constants.O_NOCTTY | fs.constants.O_NONBLOCK;
 
-/** True when the emulator is installed. */
-export function qemuIsHere(): boolean {
+/** True when the machine's emulator is installed. */
+export function qemuIsHere({ program }: Machine): boolean {
   const folders = (process.env.PATH ?? "").split(":");
   return folders.some((folder) => fs.existsSync(path.join(folder, program)));
 }
@@ -75,27 +73,24 @@ const qmpFd = 3;
 
 function argumentsFor(start: GuestStart): string[] {
   const { image, memoryMb = 512 } = start;
-  const flags: [string, string][] = [
-    ["-machine", "q35"],
+  const { machine } = image;
+  const flags: Flag[] = [
+    ...machine.flags,
     ["-accel", "tcg"],
-    ["-cpu", "max"],
     ["-smp", "1"],
     ["-m", String(memoryMb)],
     ["-display", "none"],
     ["-vga", "none"],
     ["-kernel", image.kernel],
     ["-initrd", image.initrd],
-    ["-append", `console=ttyS0 loglevel=6 memmap=${crashMemory.bytes}$${crashMemory.address}`],
-    ["-device", "i6300esb"],
-    // The chipset's own watchdog (iTCO) resets as well, once its driver is loaded.
-    ["-global", "ICH9-LPC.noreboot=off"],
+    ["-append", `console=${machine.consoleName} loglevel=6 ${machine.kernelOptions}`],
     ["-action", "watchdog=reset"],
     ["-drive", `if=none,id=state,format=raw,file=${image.stateDisk.replaceAll(",", ",,")}`],
     ["-device", "virtio-blk-pci,drive=state"],
     ["-chardev", "stdio,id=console,signal=off"],
     ["-serial", "chardev:console"],
     ["-chardev", "pty,id=link"],
-    ["-serial", "chardev:link"],
+    machine.link,
     ["-chardev", `socket,id=qmp,fd=${qmpFd}`],
     ["-mon", "chardev=qmp,mode=control"],
   ];
@@ -108,7 +103,8 @@ export async function startGuest(start: GuestStart): Promise<Guest> {
   fs.mkdirSync(start.logFolder, { recursive: true });
   const log = (file: string, text: string): void =>
     fs.appendFileSync(path.join(start.logFolder, file), text);
-  const args = ["--pdeathsig", "KILL", program, ...argumentsFor(start)];
+  const { machine } = start.image;
+  const args = ["--pdeathsig", "KILL", machine.program, ...argumentsFor(start)];
   log("qemu.log", `setpriv ${args.join(" ")}\n`);
   const child = spawn("setpriv", args, { stdio: ["pipe", "pipe", "pipe", "pipe"] });
   const seen: Seen = {
@@ -139,7 +135,7 @@ export async function startGuest(start: GuestStart): Promise<Guest> {
     const qmp = await opening.catch(async (error: unknown) => {
       // A QEMU that does not come up hangs up just before it is gone and its complaint is here.
       await Promise.race([exited, delay(stopMs, undefined, { ref: false })]);
-      throw seen.ended === undefined ? error : died(seen);
+      throw seen.ended === undefined ? error : died(seen, machine);
     });
     const serialPath = await ptyOf(qmp);
     const cable = fs.openSync(serialPath, cableFlags);
@@ -176,9 +172,9 @@ function watchEnd(child: ChildProcess, seen: Seen, changed: () => void): Promise
   });
 }
 
-function died(seen: Seen): Failure {
+function died(seen: Seen, machine: Machine): Failure {
   const notFound = /setpriv: .*No such file or directory/.test(seen.complaints);
-  if (notFound) return missing(program, "qemu-system-x86");
+  if (notFound) return missing(machine.program, machine.programFrom);
   return new Failure("rig.fault", `QEMU ${seen.ended}: ${seen.complaints.trim()}`);
 }
 

@@ -25,6 +25,7 @@ import {
   stopAgent,
 } from "./guestshell.ts";
 import { places, said } from "./init.ts";
+import type { Machine } from "./machines.ts";
 import { type Guest, startGuest } from "./qemu.ts";
 import {
   AgentEnded,
@@ -43,8 +44,9 @@ const answerMs = 3000;
 const shellMs = 60_000;
 
 export class QemuRig implements Rig {
-  readonly name = "qemu";
-  readonly lacks = {};
+  readonly name: Machine["name"];
+  readonly lacks: Machine["lacks"];
+  private readonly machine: Machine;
   private readonly project: string;
   private readonly logFolder: string;
   private guest: Guest | null = null;
@@ -56,7 +58,10 @@ export class QemuRig implements Rig {
   /** How the driver was loaded; null when it is not known, or only a reset ends it. */
   private driver: string | null = null;
 
-  constructor(projectFolder: string, logFolder: string) {
+  constructor(machine: Machine, projectFolder: string, logFolder: string) {
+    this.machine = machine;
+    this.name = machine.name;
+    this.lacks = machine.lacks;
     this.project = projectFolder;
     this.logFolder = logFolder;
   }
@@ -85,7 +90,7 @@ export class QemuRig implements Rig {
     await this.loadDriver(settings);
     if (settings.held === true) await this.mustShell(holdDevice);
     if (settings.withoutAddon === true) await this.mustShell(removeAddon);
-    await this.mustShell(`echo '${agentText(settings)}' >${startFile}; sync`);
+    await this.mustShell(`echo '${agentText(settings, this.machine.port)}' >${startFile}; sync`);
     if (settings.readOnlyState === true) {
       await this.mustShell(`mount -o remount,ro ${places.state}`);
     }
@@ -197,6 +202,7 @@ export class QemuRig implements Rig {
 
   private async boot(): Promise<void> {
     this.image ??= await prepareGuest({
+      machine: this.machine,
       cacheFolder: path.join(this.project, ".cache/guest"),
       appFolder: path.join(this.project, "dist"),
       main,

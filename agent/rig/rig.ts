@@ -4,6 +4,7 @@
  */
 import { Failure } from "../errors.ts";
 import type { CommandName, Report, RequestOf, ResponseOf } from "../wire/commands.ts";
+import type { Machine } from "./machines.ts";
 import type { ConsoleLine } from "./seen.ts";
 
 /**
@@ -24,7 +25,10 @@ export type Need =
   | "agent_restart"
   | "disk_read_only"
   | "processes"
-  | "drivers"
+  | "softdog"
+  | "iTCO_wdt"
+  | "only_looking"
+  | "crash_record"
   | "kernel_core"
   | "native_addon"
   | "power";
@@ -61,7 +65,7 @@ export interface CardSettings {
 
 /** Times are milliseconds on the rig's own monotonic clock, which no card can change. */
 export interface Rig {
-  readonly name: "sim" | "qemu";
+  readonly name: "sim" | Machine["name"];
   /** Why it cannot do something; undefined for what it can. */
   readonly lacks: Readonly<Partial<Record<Need, string>>>;
   readonly console: readonly ConsoleLine[];

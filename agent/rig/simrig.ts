@@ -26,7 +26,8 @@ export class SimRig implements Rig {
   readonly name = "sim";
   readonly lacks = {
     processes: "the simulated card has neither processes nor a scheduler to break",
-    drivers: "the simulated card has no driver for a watchdog of software",
+    softdog: "the simulated card has no watchdog of software",
+    only_looking: "the simulated agent takes its watchdog whatever the policy",
     kernel_core: "the simulated kernel refreshes for nobody",
     native_addon: "the simulated agent has no native part",
   };

@@ -10,6 +10,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { bootEmulatedCard, type RunningCard } from "../../agent/rig/emulated.ts";
 import { places, said } from "../../agent/rig/init.ts";
+import { pc } from "../../agent/rig/machines.ts";
 import { qemuIsHere } from "../../agent/rig/qemu.ts";
 import type { QmpEvent } from "../../agent/rig/qmp.ts";
 import type { Probe, Report, ResponseOf, WatchdogState } from "../../agent/wire/commands.ts";
@@ -29,7 +30,7 @@ const askEveryMs = 5_000;
 const bootMs = 180_000;
 
 const agent = [
-  `node kenneld.cjs --port ${places.port} --state ${places.state}`,
+  `node kenneld.cjs --port ${pc.port} --state ${places.state}`,
   `--watchdog require --hardware-max ${hardwareMs / 1000} --promise ${promiseMs / 1000}`,
   "--tee simulate --lab",
 ].join(" ");
@@ -192,7 +193,7 @@ realCard.after(async () => {
 
 const isAsked = process.env.KENNEL_RIG === "qemu";
 const howTo = "apt-get install qemu-system-x86 e2fsprogs, then KENNEL_RIG=qemu npm test";
-const obstacle = isAsked && qemuIsHere() ? "" : `boots Linux in QEMU, for four minutes: ${howTo}`;
+const obstacle = isAsked && qemuIsHere(pc) ? "" : `boots Linux in QEMU, for four minutes: ${howTo}`;
 const onCard = unless(obstacle, realCard);
 
 onCard("A2-01 A2-04 the agent probes and arms a real watchdog", armsTheRealWatchdog);

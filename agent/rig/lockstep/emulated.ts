@@ -4,6 +4,7 @@ import path from "node:path";
 import { Failure } from "../../errors.ts";
 import { prepareGuest } from "../guest.ts";
 import { places } from "../init.ts";
+import { pc } from "../machines.ts";
 import { type Guest, startGuest } from "../qemu.ts";
 import { bootMs } from "../rig.ts";
 import type { Device } from "./run.ts";
@@ -47,7 +48,8 @@ export class EmulatedDevice implements Device {
     fs.cpSync(path.join(project, nativeFolder), path.join(app, nativeFolder), { recursive: true });
     const main = mainFor(name);
     const cacheFolder = path.join(project, ".cache/guest");
-    const image = await prepareGuest({ cacheFolder, appFolder: app, main, intoFolder: folder });
+    const parts = { cacheFolder, appFolder: app, main, intoFolder: folder };
+    const image = await prepareGuest({ machine: pc, ...parts });
     try {
       const guest = await startGuest({ image, logFolder: folder });
       const device = new EmulatedDevice(guest);

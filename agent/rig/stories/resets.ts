@@ -128,12 +128,12 @@ export const resets: readonly Story[] = [
   ),
   story(
     "a watchdog that resets at its second expiry is reset at T2 all the same",
-    { rows: ["A2-05"] },
+    { rows: ["A2-05"], needs: ["iTCO_wdt"] },
     (rig) => hung(rig, "loop", { promiseMs: 20_000, device: "iTCO_wdt" }),
   ),
   story(
     "an agent that never adopts a running watchdog is reset",
-    { rows: ["A1-17"], needs: ["drivers", "kernel_core"] },
+    { rows: ["A1-17"], needs: ["iTCO_wdt", "kernel_core"] },
     neverAdopted,
   ),
   story(

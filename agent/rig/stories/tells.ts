@@ -139,12 +139,12 @@ export const tells: readonly Story[] = [
   story("a probe lists every criterion and its verdict", { rows: ["A2-01", "A2-02"] }, probed),
   story(
     "looking at a watchdog does not arm it",
-    { rows: ["A2-14"], needs: ["drivers"] },
+    { rows: ["A2-14"], needs: ["only_looking"] },
     onlyLookedAt,
   ),
   story(
     "a watchdog of software is no protection",
-    { rows: ["A2-16"], needs: ["drivers"] },
+    { rows: ["A2-16"], needs: ["softdog"] },
     ofSoftware,
   ),
   story(
@@ -153,7 +153,11 @@ export const tells: readonly Story[] = [
     withoutAddon,
   ),
   story("a reset by the watchdog is called that", { rows: ["A2-18"] }, watchdogIsNamed),
-  story("a kernel that panicked is told from a watchdog", { rows: ["A2-18"] }, panicIsNamed),
+  story(
+    "a kernel that panicked is told from a watchdog",
+    { rows: ["A2-18"], needs: ["crash_record"] },
+    panicIsNamed,
+  ),
   story(
     "a reset that was commanded is called that, and announced",
     { rows: ["A1-14", "A2-18", "A2-19"] },

@@ -1,0 +1,126 @@
+/**
+ * Debian's packages, taken apart without installing them: no root, no loop mounts, and this
+ * machine's package system is left as it is, also for packages of another architecture. What is
+ * chosen of a package is kept in the cache under its name and version.
+ */
+import fs from "node:fs";
+import path from "node:path";
+import { Failure } from "../errors.ts";
+import { run, runOrFail } from "./command.ts";
+import type { Machine } from "./machines.ts";
+
+/** Raised when what is kept of a package changes. */
+const layout = 3;
+/** Package lists of another architecture that are older are fetched anew, ms. */
+const listsAgeMaxMs = 24 * 3_600_000;
+
+const queryMs = 60_000;
+const downloadMs = 300_000;
+const unpackMs = 300_000;
+
+/** The packages for one machine. */
+export interface Packages {
+  readonly cacheFolder: string;
+  /** What the package depends on, by name. */
+  dependsOf(name: string): Promise<string[]>;
+  /** The folder with what `pick` chose from the unpacked package. */
+  kept(name: string, pick: Pick): Promise<string>;
+}
+
+export type Pick = (unpackedFolder: string, intoFolder: string) => void;
+
+/** Packages from this machine's own lists where they are of its architecture. */
+export async function openPackages(cacheFolder: string, machine: Machine): Promise<Packages> {
+  const isOurs = machine.arch === process.arch;
+  const options = isOurs ? [] : await foreignLists(cacheFolder, machine.debian.arch);
+  const apt = (program: string, args: readonly string[], cwd?: string): Promise<string> =>
+    runApt(program, [...options, ...args], cwd);
+  return {
+    cacheFolder,
+    dependsOf: async (name) => {
+      const depends = await apt("apt-cache", ["depends", "--important", name]);
+      return [...depends.matchAll(/Depends: (\S+)/g)].map((match) => String(match[1]));
+    },
+    kept: async (name, pick) => {
+      const shown = await apt("apt-cache", ["show", "--no-all-versions", name]);
+      const version = /^Version: (\S+)$/m.exec(shown)?.[1];
+      if (version === undefined) throw unknownPackage(name);
+      const folder = `${name}_${version}-${layout}`.replaceAll(":", "%");
+      return keep(path.join(cacheFolder, folder), async (work, chosen) => {
+        const unpacked = path.join(work, "unpacked");
+        await apt("apt-get", ["download", `${name}=${version}`], work);
+        const archive = fs.readdirSync(work).find((entry) => entry.endsWith(".deb"));
+        if (archive === undefined) throw unknownPackage(name);
+        const from = { deadlineMs: unpackMs, cwd: work, from: "dpkg" };
+        await runOrFail("dpkg-deb", ["--extract", archive, unpacked], from);
+        pick(unpacked, chosen);
+      });
+    },
+  };
+}
+
+/** `folder`, made by `make` when it is not there; a half-made one is never left behind. */
+export async function keep(
+  folder: string,
+  make: (workFolder: string, chosenFolder: string) => Promise<void>,
+): Promise<string> {
+  if (fs.existsSync(folder)) return folder;
+  const parent = path.dirname(folder);
+  fs.mkdirSync(parent, { recursive: true });
+  const work = fs.mkdtempSync(path.join(parent, "work-"));
+  try {
+    const chosen = path.join(work, "chosen");
+    fs.mkdirSync(chosen);
+    await make(work, chosen);
+    fs.renameSync(chosen, folder);
+  } finally {
+    fs.rmSync(work, { recursive: true, force: true });
+  }
+  return folder;
+}
+
+/**
+ * Options with which apt works for another architecture in a folder of its own: the sources and
+ * their keys are this machine's, lists and state are not.
+ */
+async function foreignLists(cacheFolder: string, arch: string): Promise<string[]> {
+  const state = path.join(cacheFolder, "apt");
+  const settings = {
+    "APT::Architecture": arch,
+    "APT::Architectures": arch,
+    "Dir::State": state,
+    "Dir::State::status": path.join(state, "status"),
+    "Dir::Cache": path.join(state, "cache"),
+  };
+  const options = Object.entries(settings).flatMap(([name, value]) => ["-o", `${name}=${value}`]);
+  const stamp = path.join(state, "updated");
+  const isFresh = fs.existsSync(stamp) && Date.now() - fs.statSync(stamp).mtimeMs < listsAgeMaxMs;
+  if (isFresh) return options;
+  for (const folder of ["lists/partial", "cache/archives/partial"]) {
+    fs.mkdirSync(path.join(state, folder), { recursive: true });
+  }
+  fs.writeFileSync(path.join(state, "status"), "");
+  const { status, stderr } = await run("apt-get", [...options, "update"], {
+    deadlineMs: downloadMs,
+    from: "apt",
+  });
+  // Without a network older lists will do, and what is kept of packages as well.
+  if (status === 0) fs.writeFileSync(stamp, "");
+  else if (!fs.existsSync(stamp)) {
+    throw new Failure("rig.fault", `no package lists for ${arch}: ${stderr.trim()}`);
+  }
+  return options;
+}
+
+/** Reads Debian's package lists or downloads from them. */
+function runApt(program: string, args: readonly string[], cwd?: string): Promise<string> {
+  const advice = "The rig takes its guest from Debian's packages; try `apt-get update` first.";
+  const deadlineMs = cwd === undefined ? queryMs : downloadMs;
+  const options = { deadlineMs, from: "apt", advice };
+  return runOrFail(program, args, cwd === undefined ? options : { ...options, cwd });
+}
+
+export function unknownPackage(name: string): Failure {
+  const how = "the rig takes its guest from Debian's packages; try `apt-get update`";
+  return new Failure("rig.missing", `the package lists of this machine have no ${name}; ${how}`);
+}
