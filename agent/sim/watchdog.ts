@@ -223,7 +223,7 @@ export class SimWatchdog implements Watchdog {
   setTimeout(timeoutMs: number): number {
     this.mustBeOpen();
     const { faults, model } = this.chip;
-    let granted = Math.ceil(timeoutMs / model.stepMs) * model.stepMs;
+    let granted = Math.max(Math.floor(timeoutMs / model.stepMs), 1) * model.stepMs;
     if (faults.refuses === true) this.refuse(timeoutMs);
     if (granted > model.maxMs) {
       if (faults.clamps !== true) this.refuse(timeoutMs);

@@ -24,7 +24,7 @@ export interface WatchdogModel {
   readonly tellsReset: boolean;
   /** The driver says what range it accepts. iTCO does not: sysfs shows 0 and 0. */
   readonly statesRange: boolean;
-  /** Timeouts are rounded up to multiples of it, pretimeouts down. Linux: 1 s. */
+  /** Timeouts and pretimeouts are rounded down to multiples of it; a timeout is one at least. */
   readonly stepMs: number;
   /** A pretimeout outlives a shorter timeout: so in drivers with a set_timeout of their own. */
   readonly keepsStalePretimeout: boolean;

@@ -52,11 +52,11 @@ function differences(
 function lookDifferences(simulated: Look | null, hardware: Look | null): string[] {
   if (simulated === null || hardware === null) return simulated === hardware ? [] : ["look"];
   const names = Object.keys(hardware) as (keyof Look)[];
-  return names.filter((name) =>
-    name === "leftMs"
-      ? !isNear(simulated.leftMs, hardware.leftMs)
-      : simulated[name] !== hardware[name],
-  );
+  return names.filter((name) => {
+    if (name === "leftMs") return !isNear(simulated.leftMs, hardware.leftMs);
+    if (name === "options" && hardware.options === null) return false;
+    return simulated[name] !== hardware[name];
+  });
 }
 
 function isNear(one: TraceEvent["result"], other: TraceEvent["result"]): boolean {
@@ -97,6 +97,8 @@ function showEvent(event: TraceEvent | undefined): string {
     look === null
       ? ""
       : `  [${look.state}, timeout ${look.timeoutMs}, pretimeout ${look.pretimeoutMs}, ` +
-        `left ${look.leftMs}, boot status ${look.bootStatus}, range ${look.minMs}..${look.maxMs}]`;
+        `left ${look.leftMs}, boot status ${look.bootStatus}, ` +
+        `range ${look.minMs}..${look.maxMs}, ` +
+        `options ${look.options}]`;
   return `${(atMs / 1000).toFixed(3)} s  ${step}${answer}${state}`;
 }

@@ -113,10 +113,12 @@ function deviceNamed(name: string): DeviceName {
 
 type Tell = (outcome: Outcome, script: readonly string[]) => void;
 
-/** Holds the simulator against a recording, of which the seed makes the scripts. */
+/** Holds the simulator against a recording, whose scripts are the steps that were done. */
 export function replay(file: string, bug: Bug | undefined, say: Tell): Outcome[] {
-  const { device, seed, traces } = readRecording(file);
-  const scripts = scriptsFrom(seed, traces.length);
+  const { device, traces } = readRecording(file);
+  const scripts = traces.map((trace) =>
+    trace.map(({ step }) => step).filter((step) => step !== "start" && step !== "boot"),
+  );
   const plan: Lockstep = { device, scripts, bug };
   return traces.map((trace, at) => {
     const outcome = judge(plan, at, trace);
@@ -125,7 +127,11 @@ export function replay(file: string, bug: Bug | undefined, say: Tell): Outcome[]
   });
 }
 
-function tell({ number, divergence, shown }: Outcome, script: readonly string[]): void {
+function tell(outcome: Outcome, script: readonly string[]): void {
+  const { number, divergence, shown, wasLate } = outcome;
+  if (divergence === undefined && wasLate) {
+    process.stdout.write(`sequence ${number} was late once, and agreed when repeated\n`);
+  }
   if (divergence === undefined) return;
   process.stdout.write(`sequence ${number} diverged: ${script.join(", ")}\n${shown}\n`);
 }

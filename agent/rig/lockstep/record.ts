@@ -18,7 +18,15 @@ type CompactLook = [string, ...(number | null)[]];
 /** An event whose look is that of the event before it has none. */
 type CompactEvent = [string, number, TraceEvent["result"], CompactLook?];
 
-const looks = ["timeoutMs", "pretimeoutMs", "leftMs", "bootStatus", "minMs", "maxMs"] as const;
+const looks = [
+  "timeoutMs",
+  "pretimeoutMs",
+  "leftMs",
+  "bootStatus",
+  "minMs",
+  "maxMs",
+  "options",
+] as const;
 
 export function writeRecording(file: string, recording: Recording): void {
   const { device, seed, traces } = recording;

@@ -3,6 +3,7 @@ import { SimClock } from "../../sim/clock.ts";
 import { SimChip, SimWatchdog } from "../../sim/watchdog.ts";
 import { i6300esbModel, itcoModel, type WatchdogModel } from "../../sim/watchdogmodels.ts";
 import type { Bug } from "./bugs.ts";
+import { toleranceMs } from "./compare.ts";
 import { parseStep } from "./script.ts";
 import { expired, lookAt, perform, resync, type TraceEvent } from "./trace.ts";
 
@@ -12,6 +13,15 @@ export type DeviceName = keyof typeof models;
 
 /** WDIOF_CARDRESET: the chip's flag, as the driver shows it after a reset by the watchdog. */
 const cardReset = 0x20;
+
+/** When to do a step: when the hardware did it; where it expired first, when that had to show. */
+function dueMs(step: string, nowMs: number, seen: TraceEvent | undefined): number {
+  const { act, ms } = parseStep(step);
+  const plannedMs = act === "wait" ? nowMs + ms : nowMs;
+  if (seen?.step !== step) return plannedMs;
+  if (seen.result !== expired) return seen.atMs;
+  return Math.max(plannedMs, seen.atMs + toleranceMs(seen.atMs));
+}
 
 /**
  * Does the script on a simulated device that starts as the hardware's `start` event says, each
@@ -35,9 +45,7 @@ export function simulate(
   const events: TraceEvent[] = [{ step: "start", atMs: 0, result: null, look: lookAt(watchdog) }];
   for (const [at, step] of script.entries()) {
     const seen = hardware[at + 1];
-    const dueMs = clock.now() + parseStep(step).ms * (parseStep(step).act === "wait" ? 1 : 0);
-    const isPaced = seen?.step === step && seen.result !== expired;
-    clock.advanceTo(isPaced ? Math.max(seen.atMs, clock.now()) : dueMs);
+    clock.advanceTo(Math.max(dueMs(step, clock.now(), seen), clock.now()));
     if (expiredMs !== null) {
       const atMs = Math.round(expiredMs);
       events.push({ step, atMs, result: expired, look: null });

@@ -15,6 +15,8 @@ export interface Look {
   readonly bootStatus: number | null;
   readonly minMs: number | null;
   readonly maxMs: number | null;
+  /** WDIOF_* bits; older kernels tell them only once the device was opened. */
+  readonly options: number | null;
 }
 
 export interface TraceEvent {
@@ -42,8 +44,9 @@ export function resync(watchdog: Watchdog): void {
 }
 
 export function lookAt(watchdog: Watchdog): Look {
-  const { state, timeoutMs, pretimeoutMs, timeLeftMs, bootStatus, minMs, maxMs } = watchdog.facts();
-  return { state, timeoutMs, pretimeoutMs, leftMs: timeLeftMs, bootStatus, minMs, maxMs };
+  const { state, timeoutMs, pretimeoutMs, timeLeftMs, bootStatus, ...rest } = watchdog.facts();
+  const { minMs, maxMs, options } = rest;
+  return { state, timeoutMs, pretimeoutMs, leftMs: timeLeftMs, bootStatus, minMs, maxMs, options };
 }
 
 /** Does one step, except for letting time pass. Failures are results; a defect is thrown. */
