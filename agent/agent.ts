@@ -9,6 +9,7 @@ import { type AgentEvent, EventRing, eventClass } from "./events.ts";
 import { BootHead } from "./heads/boot.ts";
 import { HostHead, type Line } from "./heads/host.ts";
 import { LastWords, type Words } from "./heads/lastwords.ts";
+import { Supervision } from "./heads/supervision.ts";
 import { TeeHead } from "./heads/tee.ts";
 import { TeeMemory } from "./heads/teememory.ts";
 import { WatchdogHead } from "./heads/watchdog.ts";
@@ -16,6 +17,7 @@ import type { Clock } from "./io/clock.ts";
 import type { Disk } from "./io/disk.ts";
 import type { Platform } from "./io/platform.ts";
 import type { Port } from "./io/port.ts";
+import type { Supervisor } from "./io/supervisor.ts";
 import type { Tee } from "./io/tee.ts";
 import type { Watchdog } from "./io/watchdog.ts";
 import { Ledger } from "./ledger.ts";
@@ -30,6 +32,7 @@ export interface AgentIo {
   readonly watchdog: Watchdog | null;
   readonly watchdogProblem: string;
   readonly tee: Tee;
+  readonly supervisor: Supervisor;
   /** Tells the programs that use these TEE services whether they are there. */
   readonly notify: (services: readonly string[], available: boolean) => void;
   /** Faults that can be injected on a lab image or a simulated card; empty elsewhere. */
@@ -63,6 +66,7 @@ export class Agent {
   readonly ledger: Ledger;
   private readonly teeMemory: TeeMemory;
   private readonly lastWords: LastWords;
+  private readonly supervision: Supervision;
   private readonly queue: Input[] = [];
   private draining = false;
   private adoptedMs = Infinity;
@@ -76,6 +80,7 @@ export class Agent {
     this.config = config;
     const emit = (event: AgentEvent): void => this.emit(event);
     this.lastWords = new LastWords(io.disk);
+    this.supervision = new Supervision(io.supervisor, emit);
     this.boot = new BootHead(io, config, emit);
     this.watchdog = new WatchdogHead(
       {
@@ -161,10 +166,14 @@ export class Agent {
     this.io.clock.at(this.io.clock.now() + resetDelayMs, act);
   }
 
-  /** Ends the agent with the watchdog left counting: stopping never disarms. */
-  stop(): void {
-    this.boot.noteClosing("clean", "", this.watchdog.checkedInMs);
-    this.emit({ kind: "agent:stopping", cause: "clean" });
+  /**
+   * Ends the agent with the watchdog left counting: stopping never disarms. `isShutdown`: the whole
+   * machine is known to be going down; else what ends this boot is still to come.
+   */
+  stop(isShutdown: boolean): void {
+    const cause = this.boot.noteStop(isShutdown, this.watchdog.checkedInMs);
+    this.emit({ kind: "agent:stopping", cause });
+    this.supervision.stop();
     this.stopping = true;
     this.cancelWake();
     this.flush();
@@ -274,6 +283,7 @@ export class Agent {
       }
       this.tick();
       this.flush();
+      this.supervision.speak(this.io.clock.now(), () => this.watchdog.isWell);
       this.host.pump();
       this.sleep();
     } catch (error) {
@@ -318,6 +328,7 @@ export class Agent {
     this.tee.tick(nowMs);
     this.watchdog.tick(nowMs);
     this.boot.tick(nowMs);
+    this.supervision.tick();
     if (this.boot.isConfirmed || nowMs < this.readyAtMs()) return;
     if (this.readiness().checks.every(({ ok }) => ok)) this.boot.ready();
   }
@@ -347,6 +358,7 @@ export class Agent {
       this.tee.dueMs,
       this.boot.dueMs,
       this.host.dueMs,
+      this.supervision.dueMs,
       ready <= nowMs ? nowMs + this.config.readyAfterMs : ready,
     );
     if (dueMs === this.wakeMs) return;

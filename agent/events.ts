@@ -14,6 +14,7 @@ export type AgentEvent =
   | { kind: "agent:started"; version: string; cause: Cause; restart: boolean }
   | { kind: "agent:stopping"; cause: Cause }
   | { kind: "agent:defect"; what: string }
+  | { kind: "agent:supervisor"; problem: string }
   | { kind: "boot:stage"; stage: Stage; budget_ms: number; margin_ms: number }
   | {
       kind: "boot:died";
@@ -42,6 +43,7 @@ export type AgentEvent =
   | { kind: "boot:unobserved"; unobserved_ms?: number; by: "note" | "time_left" | "unknown" }
   | { kind: "boot:confirmed"; slot: Slot; failures: number }
   | { kind: "wdt:verdict"; backend: Backend; protected: boolean; because: string }
+  | { kind: "wdt:handed_over"; path: string }
   | { kind: "wdt:granted"; asked_ms: number; granted_ms: number }
   | { kind: "wdt:armed"; backend: Backend; hardware_ms: number; promise_ms: number }
   | { kind: "wdt:disarmed"; by: string }
@@ -86,6 +88,7 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "agent:started": "state",
   "agent:stopping": "safety",
   "agent:defect": "safety",
+  "agent:supervisor": "safety",
   "boot:stage": "state",
   "boot:died": "safety",
   "boot:last_words": "safety",
@@ -96,6 +99,7 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "boot:unobserved": "safety",
   "boot:confirmed": "state",
   "wdt:verdict": "safety",
+  "wdt:handed_over": "state",
   "wdt:granted": "state",
   "wdt:armed": "safety",
   "wdt:disarmed": "safety",

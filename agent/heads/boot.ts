@@ -182,6 +182,21 @@ export class BootHead {
     this.journal.commit(record.closing(noted, cause, culprit, checkedInMs));
   }
 
+  /**
+   * The agent was told to end. Only with the whole machine is that a clean end of the boot; a reset
+   * that was noted before is still to come then. Returns what was noted.
+   */
+  noteStop(isShutdown: boolean, checkedInMs?: number): record.Cause {
+    const { closing } = this.journal.value;
+    const isComing = closing?.cause === "commanded" || (closing !== null && !isShutdown);
+    const stopped: record.Closing = isShutdown
+      ? { cause: "clean", culprit: "" }
+      : { cause: "unknown", culprit: "agent stopped" };
+    const noted = isComing ? closing : stopped;
+    this.noteClosing(noted.cause, noted.culprit, checkedInMs);
+    return noted.cause;
+  }
+
   clearClosing(): void {
     this.journal.commit(record.reopen(this.journal.value));
   }

@@ -33,16 +33,21 @@ export class Refreshing {
   private hardwareMs = 0;
   private refreshedMs = 0;
   private lookMs = Infinity;
+  private minGapMs = 0;
+  /** When a refresh that would have come too soon is made up for, ms; Infinity = none. */
+  private owedMs = Infinity;
 
   constructor(io: RefreshingIo) {
     this.io = io;
   }
 
-  /** The device was armed just now with `hardwareMs`. */
-  begin(hardwareMs: number): void {
+  /** The device was armed just now with `hardwareMs`; no two refreshes within `minGapMs`. */
+  begin(hardwareMs: number, minGapMs: number): void {
     const { watchdog } = this.io;
     const nowMs = this.io.clock.now();
     this.hardwareMs = hardwareMs;
+    this.minGapMs = minGapMs;
+    this.owedMs = Infinity;
     this.refreshedMs = nowMs;
     this.proof = beginProof(watchdog.refreshBy, nowMs, this.timeLeft());
     this.plan = null;
@@ -55,10 +60,11 @@ export class Refreshing {
 
   /** When a reading of time left is wanted between refreshes; Infinity = never. */
   get dueMs(): number {
-    return this.lookMs;
+    return Math.min(this.lookMs, this.owedMs);
   }
 
   tick(nowMs: number): void {
+    if (nowMs >= this.owedMs) this.refresh();
     if (nowMs < this.lookMs) return;
     this.lookMs = Infinity;
     const leftMs = this.timeLeft();
@@ -69,9 +75,14 @@ export class Refreshing {
   /** One refresh, or one check-in with the service. Failure when the device refuses. */
   refresh(): void {
     const nowMs = this.io.clock.now();
+    // A chip that bears no two refreshes close together gets one a little late.
+    const isHasty = this.service !== null && this.minGapMs > 0;
+    if (this.service === null && nowMs < this.refreshedMs + this.minGapMs) {
+      this.owedMs = this.refreshedMs + this.minGapMs;
+      return;
+    }
+    this.owedMs = Infinity;
     this.doubt(nowMs);
-    // A chip that bears no two refreshes close together is left to its service.
-    const isHasty = (this.plan?.minGapMs ?? 0) > 0;
     if (this.proof?.works === "open" && !isHasty) this.prove(nowMs);
     else if (this.service === null) this.io.watchdog.refresh();
     this.service?.checkIn();
@@ -87,6 +98,7 @@ export class Refreshing {
       this.service = null;
       this.proof = null;
       this.lookMs = Infinity;
+      this.owedMs = Infinity;
     } catch (error) {
       if (this.service !== null) this.serveAgain();
       throw error;

@@ -12,6 +12,7 @@ import {
   type Judgement,
   judge,
   measure,
+  minGapMs,
   pretimeoutFor,
   type Wanted,
 } from "../machines/criteria.ts";
@@ -51,6 +52,8 @@ export class WatchdogHead {
   /** T1 as asked for and as granted, ms, once the device is open. */
   private granted: { askedMs: number; grantedMs: number } | null = null;
   private failures = 0;
+  /** The device came open with the start of the agent. */
+  private readonly handedOver: boolean;
 
   /** Looks at the device without opening it; a Failure when `require` is not met. */
   constructor(io: WatchdogIo, config: AgentConfig) {
@@ -58,7 +61,10 @@ export class WatchdogHead {
     this.config = config;
     const { watchdog } = io;
     this.refreshing = watchdog === null ? null : new Refreshing({ ...io, watchdog });
-    const facts = io.watchdog?.facts() ?? null;
+    this.handedOver = watchdog?.isOpen === true;
+    const found = watchdog?.facts() ?? null;
+    // Handed over by the agent before us: the holder is this process.
+    const facts = found !== null && this.handedOver ? { ...found, holder: null } : found;
     this.facts = facts;
     this.found = facts;
     this.identity = facts?.identity ?? "none";
@@ -67,6 +73,7 @@ export class WatchdogHead {
     this.wanted = {
       promiseMs: config.runtime.promiseMs,
       hardwareMaxMs: config.hardwareMaxMs,
+      hardwareMinGapMs: config.hardwareMinGapMs,
     };
     this.judgement = judge(facts, this.wanted, io.problem);
     this.state = runtime.initial(config.runtime, this.judgement);
@@ -100,6 +107,7 @@ export class WatchdogHead {
       protected: this.judgement.protected,
       because,
     });
+    if (this.handedOver) this.io.emit({ kind: "wdt:handed_over", path: this.path });
     const atMs = this.io.clock.now();
     for (const { name, everyMs } of this.config.tasks) {
       this.send({ kind: "task", atMs, name, everyMs });
@@ -111,6 +119,14 @@ export class WatchdogHead {
 
   get isArmed(): boolean {
     return this.state.kind !== "idle" && "deadlineMs" in this.state;
+  }
+
+  /**
+   * The verdict for whoever supervises the agent. One that withholds the refresh is well until the
+   * promised reset is overdue: restarted before, it would revive a card that is to be reset.
+   */
+  get isWell(): boolean {
+    return this.state.kind !== "withheld" || this.io.clock.now() < this.state.deadlineMs;
   }
 
   /** When the machine next wants a tick. */
@@ -235,7 +251,7 @@ export class WatchdogHead {
     const held = this.judgement.protection.startsWith("other-owner");
     throw new Failure(
       held ? "watchdog.busy" : "watchdog.missing",
-      `a hardware watchdog is required and there is none to rely on: ${why}. ` +
+      `a hardware watchdog is required and there is none to rely on: ${why.replace(/\.$/, "")}. ` +
         "Load its driver or free the device, or allow running without (--watchdog prefer)",
       { evidence: { criteria: this.measured() } },
     );
@@ -301,7 +317,7 @@ export class WatchdogHead {
     this.keepPretimeout(watchdog, grantedMs);
     this.facts = { ...watchdog.facts(), pretimeoutMs: watchdog.pretimeout(), holder: null };
     this.granted = { askedMs: hardwareMs, grantedMs };
-    this.refreshing?.begin(grantedMs);
+    this.refreshing?.begin(grantedMs, this.minGapMs(grantedMs));
     return { kind: "opened", atMs: this.io.clock.now(), grantedMs, askedMs: hardwareMs };
   }
 
@@ -323,7 +339,7 @@ export class WatchdogHead {
 
   /** What the chip is known to need, within what a service can keep. */
   private minGapMs(hardwareMs: number): number {
-    return Math.min(this.facts?.minGapMs ?? 0, hardwareMs / 2);
+    return this.facts === null ? 0 : Math.min(minGapMs(this.facts, this.wanted), hardwareMs / 2);
   }
 
   private attempt(

@@ -10,7 +10,8 @@ import { SimClock } from "./clock.ts";
 import { BootApi } from "./firmware.ts";
 import { KernelWatchdog } from "./kernelwatchdog.ts";
 import { LifeClock } from "./life.ts";
-import { plainModel, SimChip } from "./watchdog.ts";
+import { SimChip } from "./watchdog.ts";
+import { plainModel } from "./watchdogmodels.ts";
 
 /** What hangs: see hangNames of machines/coverage.ts. */
 export interface Hanging {
@@ -18,8 +19,9 @@ export interface Hanging {
   readonly atMs: number;
 }
 
-/** Timeouts beyond any plan: the chip itself refuses none. */
-const anyModel = { ...plainModel, minMs: 1, maxMs: Infinity };
+/** Timeouts beyond any plan, to the microsecond: the chip itself refuses and rounds none. */
+const fine = { stepMs: 0.001, ticksPerS: 1_000_000, tickMs: 0.001 };
+const anyModel = { ...plainModel, ...fine, minMs: 1, maxMs: Infinity };
 
 export class ColdBoot {
   /** When the card was reset, ms since power-on; null while it was not. */
@@ -39,9 +41,9 @@ export class ColdBoot {
   /** `hanging`: what hangs and when; null for a card that stays well, and does not reboot. */
   constructor(plan: CoveragePlan, hanging: Hanging | null) {
     this.plan = plan;
-    const expiries = plan.driver?.expiries ?? 1;
+    const rounds = plan.driver?.expiries ?? 1;
     const life = plan.driver?.software === true ? this.machine : this.clock;
-    this.chip = new SimChip(life, { ...anyModel, expiries }, () => this.reset());
+    this.chip = new SimChip(life, { ...anyModel, rounds }, () => this.reset());
     if (plan.firmware !== undefined) this.boot(plan.firmware);
     if (plan.driver !== undefined) this.load(plan.driver);
     if (plan.hook !== undefined) this.at(this.programs, plan.hook.open_ms, () => this.hook());
