@@ -9,6 +9,8 @@ import { type AgentEvent, EventRing, eventClass } from "./events.ts";
 import { BootHead } from "./heads/boot.ts";
 import { HostHead, type Line } from "./heads/host.ts";
 import { LastWords, type Words } from "./heads/lastwords.ts";
+import { ProtectionHead } from "./heads/protection.ts";
+import { readinessOf } from "./heads/readiness.ts";
 import { Supervision } from "./heads/supervision.ts";
 import { TeeHead } from "./heads/tee.ts";
 import { TeeMemory } from "./heads/teememory.ts";
@@ -41,8 +43,6 @@ export interface AgentIo {
   readonly log: (line: string) => void;
 }
 
-/** States of the TEE that do not keep a boot from being confirmed. */
-const teeIsWell = ["ready", "absent", "unusable"];
 /** Inputs waiting; more than that is a flood, and what came last is refused. */
 export const queueMax = 256;
 /** Between the answer to a reset command and the reset: time for the answer to leave. */
@@ -64,6 +64,7 @@ export class Agent {
   readonly tee: TeeHead;
   readonly host: HostHead;
   readonly ledger: Ledger;
+  readonly protection: ProtectionHead;
   private readonly teeMemory: TeeMemory;
   private readonly lastWords: LastWords;
   private readonly supervision: Supervision;
@@ -104,6 +105,7 @@ export class Agent {
     const machine = io.platform.machineBootId();
     this.teeMemory = new TeeMemory(io.disk, machine, config.tee, io.clock.now());
     this.tee = this.teeHead(io, config.tee);
+    this.protection = new ProtectionHead(this, emit);
     this.host = new HostHead({ clock: io.clock, ledger: this.ledger, emit }, answers(this));
   }
 
@@ -183,20 +185,7 @@ export class Agent {
 
   /** What must hold before the boot is confirmed. */
   readiness(): ResponseOf<"card.readiness"> {
-    const { state, judgement } = this.watchdog;
-    const tee = this.tee.status();
-    const unprotected = judgement.backend === "none";
-    const degraded = this.degraded();
-    const checks = [
-      {
-        name: "watchdog",
-        ok: unprotected || state.kind === "armed" || state.kind === "holding",
-        value: state.kind,
-      },
-      { name: "tee", ok: teeIsWell.includes(tee.state), value: tee.state },
-      { name: "journal", ok: degraded === null, value: degraded ?? "ok" },
-    ];
-    return { ready: this.boot.isConfirmed && checks.every(({ ok }) => ok), checks };
+    return readinessOf(this);
   }
 
   /** Why writes do not reach the disk; null while they do. */
@@ -328,6 +317,7 @@ export class Agent {
     this.tee.tick(nowMs);
     this.watchdog.tick(nowMs);
     this.boot.tick(nowMs);
+    this.protection.tick();
     this.supervision.tick();
     if (this.boot.isConfirmed || nowMs < this.readyAtMs()) return;
     if (this.readiness().checks.every(({ ok }) => ok)) this.boot.ready();

@@ -42,6 +42,7 @@ export type AgentEvent =
   | { kind: "boot:adopted"; remaining_ms: number; uncovered_ms: number }
   | { kind: "boot:unobserved"; unobserved_ms?: number; by: "note" | "time_left" | "unknown" }
   | { kind: "boot:confirmed"; slot: Slot; failures: number }
+  | { kind: "card:protection"; protected: boolean; weak: string; next: string }
   | { kind: "wdt:verdict"; backend: Backend; protected: boolean; because: string }
   | { kind: "wdt:handed_over"; path: string }
   | { kind: "wdt:granted"; asked_ms: number; granted_ms: number }
@@ -98,6 +99,7 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "boot:adopted": "safety",
   "boot:unobserved": "safety",
   "boot:confirmed": "state",
+  "card:protection": "safety",
   "wdt:verdict": "safety",
   "wdt:handed_over": "state",
   "wdt:granted": "state",

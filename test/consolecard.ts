@@ -112,6 +112,38 @@ function past(
   return { boot: id, slot: "a", stage: stageName, step, uptime_ms, cause, culprit, confirmed };
 }
 
+const protection: ResponseOf<"card.protection"> = {
+  protected: false,
+  protection: "hardware: i6300ESB timer",
+  stages: [
+    guarded("power_on", "none", 2400, "the watchdog is armed when the OS load begins"),
+    guarded("os_load", "hardware", 0, "firmware refreshes on completed steps"),
+    guarded("hand_off", "hardware", 0, "the firmware's countdown runs"),
+    guarded("adopt", "none", 31_500, "i6300esb stops the running countdown when it is loaded"),
+    guarded("runtime", "service", 0, "hardware: i6300ESB timer"),
+    guarded("reboot", "hardware", 0, "it counts on until the reset"),
+  ],
+  fallback: { valid: true, slot: "b", because: "slot b is taken after 3 failed boots" },
+  tee: {
+    state: "ready",
+    reachable: ["session", "card_reset"],
+    weak: false,
+    because: "up to card_reset",
+  },
+  next: [
+    "let the loader set the hardware's lock, or open the device in early userspace (boot/linux)",
+  ],
+};
+
+function guarded(
+  stageName: string,
+  by: "hardware" | "service" | "none",
+  uncovered_ms: number,
+  because: string,
+): ResponseOf<"card.protection">["stages"][number] {
+  return { stage: stageName, by, covered: uncovered_ms === 0, uncovered_ms, because };
+}
+
 /** i6300esb as it comes: its driver stops what the firmware armed. */
 const coverage: ResponseOf<"wdt.plan"> = {
   firmware: {
@@ -187,6 +219,7 @@ export function nic7(changes: Script = {}): ScriptedCard {
   return new ScriptedCard({
     "card.hello": () => hello,
     "card.status": () => status,
+    "card.protection": () => protection,
     "boot.timeline": () => timeline,
     "boot.history": () => history,
     "wdt.state": () => watchdog,

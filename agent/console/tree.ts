@@ -6,6 +6,7 @@ import { listExits, showExits } from "./exits.ts";
 import { explainFile, wdtExplain } from "./explain.ts";
 import { echo, hello, reset, resetEffect } from "./hello.ts";
 import { milliseconds, positive, seconds, whole } from "./numbers.ts";
+import { protect } from "./protect.ts";
 import { followReports, parseSince, reports } from "./reports.ts";
 import { injectFault, rigFaults } from "./rig.ts";
 import type { GlobalOptions, Run } from "./run.ts";
@@ -69,6 +70,10 @@ function plantCard(program: Command, run: Run, globals: Globals): void {
     .command("status")
     .description("the whole card on one screen")
     .action(() => run.onCard(globals(), status));
+  program
+    .command("protect")
+    .description("what guards which stage, and the next step for all that is weak")
+    .action(() => run.onCard(globals(), protect));
   program
     .command("echo <text>")
     .description("send a text and get it back; any SMP server answers")

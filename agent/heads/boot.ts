@@ -63,6 +63,11 @@ export class BootHead {
     return this.handOff?.countdown ?? null;
   }
 
+  /** A loader of ours chose this boot's slot and left its record. */
+  get isOfLoader(): boolean {
+    return this.handOff !== null;
+  }
+
   /** The kernel's uptime when the timeline began; 0 where firmware tells of its own. */
   get beganMs(): number {
     const isOurs = this.handOff === null || !this.continues;

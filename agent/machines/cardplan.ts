@@ -55,7 +55,7 @@ export function cardPlan(facts: CardFacts): CoveragePlan {
   const { programsMs, kernelMs } = rebootSpans;
   const kernel_ms = until_ms + programsMs;
   const reboot = { at_ms: until_ms, kernel_ms, end_ms: kernel_ms + kernelMs };
-  return {
+  return inOrder({
     ...(firmware === undefined ? {} : { firmware }),
     user_ms: stepMs(hookSteps.user) ?? leavesMs,
     ...(driver === undefined ? {} : { driver }),
@@ -65,7 +65,45 @@ export function cardPlan(facts: CardFacts): CoveragePlan {
     ...(owner?.name !== "agent" || facts.state.armed ? {} : { disarmed_ms: owner.open_ms }),
     until_ms,
     assumed,
+  });
+}
+
+/** Clocks of firmware and kernel may differ: what seems to come too early comes at once. */
+function inOrder(plan: CoveragePlan): CoveragePlan {
+  const { firmware, driver, hook, owner } = plan;
+  let lastMs = 0;
+  const after = (ms: number): number => {
+    lastMs = Math.max(lastMs, ms);
+    return lastMs;
   };
+  const load = firmware && {
+    ...firmware,
+    arms_ms: after(firmware.arms_ms),
+    refreshes_ms: firmware.refreshes_ms.map(after),
+    leaves_ms: after(firmware.leaves_ms),
+  };
+  const probe_ms = Math.max(driver?.probe_ms ?? 0, lastMs);
+  const user_ms = after(plan.user_ms);
+  after(driver === undefined ? 0 : probe_ms);
+  return {
+    ...plan,
+    ...(load === undefined ? {} : { firmware: load }),
+    user_ms,
+    ...(driver === undefined ? {} : { driver: { ...driver, probe_ms } }),
+    ...(hook === undefined ? {} : { hook: { ...hook, open_ms: after(hook.open_ms) } }),
+    ...(owner === undefined ? {} : { owner: { ...owner, open_ms: after(owner.open_ms) } }),
+    ...(plan.disarmed_ms === undefined ? {} : { disarmed_ms: after(plan.disarmed_ms) }),
+    ...later(plan, lastMs),
+  };
+}
+
+/** The end of the look ahead and the reboot, moved on when the boot took longer. */
+function later({ until_ms, reboot }: CoveragePlan, lastMs: number): Partial<CoveragePlan> {
+  const byMs = Math.max(lastMs - until_ms, 0);
+  if (reboot === undefined) return { until_ms: until_ms + byMs };
+  const { at_ms, kernel_ms, end_ms } = reboot;
+  const moved = { at_ms: at_ms + byMs, kernel_ms: kernel_ms + byMs, end_ms: end_ms + byMs };
+  return { until_ms: until_ms + byMs, reboot: moved };
 }
 
 /** Points in time as ms since power-on, or since the kernel's start on a card without firmware. */

@@ -238,9 +238,22 @@ export const commands = {
     "read",
     none,
     map({
+      /** By real hardware, in every stage from the arming by the firmware on. */
       protected: bool,
       protection: text,
-      stages: list(map({ stage, covered: bool, uncovered_ms: optional(uint), because: text }), 8),
+      /** The stages of a boot and `reboot`. Without `uncovered_ms` there is no end to it. */
+      stages: list(
+        map({
+          stage: text,
+          by: oneOf("hardware", "service", "simulated", "none"),
+          covered: bool,
+          uncovered_ms: optional(uint),
+          because: text,
+        }),
+        8,
+      ),
+      fallback: map({ valid: bool, slot: optional(slot), because: text }),
+      tee: map({ state: text, reachable: list(text, 8), weak: bool, because: text }),
       next: list(text, 16),
     }),
   ),

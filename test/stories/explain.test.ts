@@ -2,7 +2,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { coverageOf } from "../../agent/machines/coverage.ts";
-import { ask, card, runningCard } from "../worlds.ts";
+import { ask, card, reportsOf, runningCard } from "../worlds.ts";
 
 const stories = suite("explain");
 
@@ -40,6 +40,28 @@ stories("a card that was disarmed says that nothing of its runtime is covered", 
     gaps.map(({ hang, why }) => [hang, why]),
     [["machine", "it was disarmed"]],
   );
+});
+
+stories("B10-03 a change of the protection is an event, and what stays the same is none", () => {
+  const world = runningCard({ watchdog: { allow_disarm: true } });
+  const told = (): unknown[] => reportsOf(world, "card:protection").map(({ weak }) => weak);
+  const before = told().length;
+  world.advance(hourMs);
+  assert.is(told().length, before);
+  const send = (kind: "hold" | "disarm"): void => {
+    const atMs = world.clock.now();
+    world.agent?.call(() => {
+      if (kind === "disarm") world.agent?.watchdog.send({ kind, atMs, by: "test" });
+      else world.agent?.watchdog.send({ kind, atMs, by: "test", forMs: 60_000 });
+    });
+    world.advance(1000);
+  };
+  send("hold");
+  world.advance(120_000);
+  send("disarm");
+  // A simulated watchdog never covers anything: by what a stage is guarded is all that changes.
+  assert.is(told().length, before + 1);
+  assert.match(String(told().at(-1)), /runtime/);
 });
 
 stories.run();

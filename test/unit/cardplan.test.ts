@@ -6,6 +6,8 @@ import { type CardFacts, cardPlan } from "../../agent/machines/cardplan.ts";
 import { coverageOf } from "../../agent/machines/coverage.ts";
 import type { WatchdogState } from "../../agent/wire/commands.ts";
 
+import { fuzz } from "../fuzz.ts";
+
 const test = suite("card plan");
 
 const facts: WatchdogFacts = {
@@ -128,6 +130,24 @@ test("steps that the hook marks are the times of driver and hook", () => {
   );
   const { driver, hook } = cardPlan({ ...card, stages });
   assert.equal([driver?.probe_ms, hook], [12_000, { open_ms: 12_100, passes: true }]);
+});
+
+test("whatever the clocks of firmware and kernel say, the plan makes sense", () => {
+  fuzz(500, (random) => {
+    const anyMs = (): number => random.range(0, 200_000) - 50_000;
+    const names = ["driver_probe", "hook_open", "mount_root", "load_kernel"];
+    const stages = card.stages
+      .filter(() => random.chance(0.8))
+      .map((stage) => ({
+        ...stage,
+        start_ms: anyMs(),
+        steps: names.filter(() => random.chance(0.4)).map((name) => ({ name, at_ms: anyMs() })),
+      }));
+    const state = { ...card.state, armed: random.chance(0.7), hardware_ms: random.pick([0, 9000]) };
+    const found = random.chance(0.8) ? { ...facts, timeoutMs: random.pick([0, null, 5]) } : null;
+    const firmwareMs = random.pick([null, 0, 30_000]);
+    coverageOf(cardPlan({ ...card, stages, state, found, firmwareMs, beganMs: anyMs() }));
+  });
 });
 
 test.run();

@@ -309,7 +309,7 @@ test("a coverage plan in a file is explained without any card", async () => {
   const core = { handle_boot_enabled: true, open_timeout_ms: 0 };
   const gap = await explain(JSON.stringify({ ...plainPlan, core }));
   assert.is(gap.exit, exitCodes.verdict);
-  assert.match(gap.stdout, /"from_ms":13500,"to_ms":41200,"hang":"programs","why":"open_timeout=0/);
+  assert.match(gap.stdout, /"from_ms":13500,"to_ms":41200,"hang":"programs","code":"open_timeout"/);
   for (const wrong of ["{", "{}", JSON.stringify({ ...plainPlan, user_ms: 1 })]) {
     assert.is((await explain(wrong)).exit, exitCodes.usage);
   }
