@@ -36,6 +36,7 @@ export function answers(agent: Agent): Handlers {
       "card.protection": () => agent.protection.report(),
       "card.readiness": () => agent.readiness(),
       "boot.timeline": () => agent.boot.timeline(),
+      "boot.timelines": ({ skip = 0 }) => agent.boot.timelines(skip),
       "boot.history": () => agent.boot.history(),
       "boot.counters": () => agent.boot.counters(),
       "boot.record": () => agent.boot.handOffReport(),

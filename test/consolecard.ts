@@ -92,6 +92,52 @@ function stage(
   return { stage: name, start_ms, end_ms, budget_ms, margin_ms, refreshed_by, steps: named };
 }
 
+const earlier: ResponseOf<"boot.timelines">["boots"] = [
+  {
+    boot: "11-5c7712de",
+    slot: "a",
+    ended_in: "hand_off",
+    step: "kernel_init",
+    uptime_ms: 61_000,
+    cause: "watchdog",
+    culprit: "dataplane",
+    confirmed: false,
+    stages: [
+      began("power_on", 0, 2_200, 10_000, "nobody"),
+      began("os_load", 2_200, 31_000, 300_000, "firmware"),
+      began("hand_off", 31_000, 61_000, 30_000, "countdown"),
+    ],
+  },
+  {
+    boot: "10-00aa11bb",
+    slot: "a",
+    ended_in: "runtime",
+    step: "ready",
+    uptime_ms: 86_400_000,
+    cause: "clean",
+    culprit: "",
+    confirmed: true,
+    stages: [
+      began("power_on", 0, 2_100, 10_000, "nobody"),
+      began("os_load", 2_100, 44_000, 300_000, "firmware"),
+      began("hand_off", 44_000, 70_000, 30_000, "countdown"),
+      began("adopt", 70_000, 72_500, 30_000, "countdown"),
+      began("runtime", 72_500, 86_400_000, 0, "agent"),
+    ],
+  },
+];
+
+function began(
+  name: "power_on" | "os_load" | "hand_off" | "adopt" | "runtime",
+  start_ms: number,
+  end_ms: number,
+  budget_ms: number,
+  refreshed_by: string,
+): ResponseOf<"boot.timelines">["boots"][number]["stages"][number] {
+  const margin = budget_ms === 0 ? {} : { margin_ms: budget_ms - (end_ms - start_ms) };
+  return { stage: name, start_ms, end_ms, budget_ms, ...margin, refreshed_by };
+}
+
 const history: ResponseOf<"boot.history"> = {
   boots: [
     past("10-00aa11bb", "runtime", "ready", 86_400_000, "clean", "", true),
@@ -221,6 +267,10 @@ export function nic7(changes: Script = {}): ScriptedCard {
     "card.status": () => status,
     "card.protection": () => protection,
     "boot.timeline": () => timeline,
+    "boot.timelines": ({ skip }) => ({
+      boots: skip === 0 ? earlier.slice(0, 1) : earlier.slice(Number(skip)),
+      more: skip === 0,
+    }),
     "boot.history": () => history,
     "wdt.state": () => watchdog,
     "wdt.tasks": () => ({
