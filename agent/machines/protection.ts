@@ -94,6 +94,11 @@ function stageRow(
 ): StageRow {
   const { plan, kind, via, isArmed } = facts;
   const parts = coverage.intervals.filter((interval) => interval.stage === stage);
+  if (stage === "hand_off" && parts.length === 0 && plan.firmware !== undefined) {
+    const by = kind === "hardware" || kind === "simulated" ? kind : "none";
+    const because = "counted as adopt: nothing tells when the driver was loaded";
+    return { stage, by, covered: kind === "hardware", uncovered_ms: 0, because };
+  }
   const open = parts.flatMap(({ fromMs, toMs, fates }) => {
     const found = Object.values(fates).find((fate) => fate.kind === "never");
     return found === undefined
@@ -120,7 +125,7 @@ function stageRow(
     by,
     covered,
     ...(isEndless || parts.length === 0 ? {} : { uncovered_ms: Math.max(sumMs, measuredMs) }),
-    because: kind === "simulated" ? `simulated: ${why}` : why,
+    because: kind !== "simulated" || why.startsWith(kind) ? why : `simulated: ${why}`,
   };
 }
 
