@@ -2,46 +2,26 @@
  * The agent: events in, one at a time, through one bounded queue; the heads decide and perform;
  * what is worth knowing goes to the ring, the ledger and the host.
  */
+import type { AgentIo } from "./agentio.ts";
 import { answers } from "./answers.ts";
 import type { AgentConfig } from "./config.ts";
 import { Broken, Failure } from "./errors.ts";
 import { type AgentEvent, EventRing, eventClass } from "./events.ts";
 import { BootHead } from "./heads/boot.ts";
+import { BootControls } from "./heads/bootcontrols.ts";
 import { HostHead, type Line } from "./heads/host.ts";
 import { LastWords, type Words } from "./heads/lastwords.ts";
+import { ownCheck } from "./heads/ownchecks.ts";
 import { ProtectionHead } from "./heads/protection.ts";
-import { readinessOf } from "./heads/readiness.ts";
+import { ReadinessHead } from "./heads/readiness.ts";
 import { Supervision } from "./heads/supervision.ts";
 import { TeeHead } from "./heads/tee.ts";
 import { TeeMemory } from "./heads/teememory.ts";
 import { WatchdogHead } from "./heads/watchdog.ts";
-import type { Clock } from "./io/clock.ts";
-import type { Disk } from "./io/disk.ts";
-import type { Platform } from "./io/platform.ts";
 import type { Port } from "./io/port.ts";
-import type { Supervisor } from "./io/supervisor.ts";
-import type { Tee } from "./io/tee.ts";
-import type { Watchdog } from "./io/watchdog.ts";
 import { Ledger } from "./ledger.ts";
 import type { TeeConfig } from "./machines/teeconfig.ts";
 import type { ResponseOf } from "./wire/commands.ts";
-
-export interface AgentIo {
-  readonly clock: Clock;
-  readonly disk: Disk;
-  readonly platform: Platform;
-  /** null when there is none; `watchdogProblem` then says why. */
-  readonly watchdog: Watchdog | null;
-  readonly watchdogProblem: string;
-  readonly tee: Tee;
-  readonly supervisor: Supervisor;
-  /** Tells the programs that use these TEE services whether they are there. */
-  readonly notify: (services: readonly string[], available: boolean) => void;
-  /** Faults that can be injected on a lab image or a simulated card; empty elsewhere. */
-  readonly faults: { readonly [name: string]: (forMs: number) => void };
-  /** Lines that cannot be expected to survive this process are written here. */
-  readonly log: (line: string) => void;
-}
 
 /** Inputs waiting; more than that is a flood, and what came last is refused. */
 export const queueMax = 256;
@@ -63,6 +43,8 @@ export class Agent {
   readonly watchdog: WatchdogHead;
   readonly tee: TeeHead;
   readonly host: HostHead;
+  readonly controls: BootControls;
+  readonly ready: ReadinessHead;
   readonly ledger: Ledger;
   readonly protection: ProtectionHead;
   private readonly teeMemory: TeeMemory;
@@ -70,7 +52,6 @@ export class Agent {
   private readonly supervision: Supervision;
   private readonly queue: Input[] = [];
   private draining = false;
-  private adoptedMs = Infinity;
   private stopping = false;
   private cancelWake: () => void = () => undefined;
   private wakeMs = Infinity;
@@ -105,6 +86,8 @@ export class Agent {
     const machine = io.platform.machineBootId();
     this.teeMemory = new TeeMemory(io.disk, machine, config.tee, io.clock.now());
     this.tee = this.teeHead(io, config.tee);
+    this.controls = new BootControls(io.controls, emit);
+    this.ready = this.readinessHead(io, config);
     this.protection = new ProtectionHead(this, emit);
     this.host = new HostHead({ clock: io.clock, ledger: this.ledger, emit }, answers(this));
   }
@@ -121,11 +104,10 @@ export class Agent {
     // Arming set the counter anew: one that shows the same as before does not count at all.
     this.boot.adopted(this.watchdog.runningMs === runningMs ? null : runningMs);
     this.boot.tellUnobserved(this.watchdog.runningMs === runningMs ? null : refreshedAgoMs);
-    this.adoptedMs = this.io.clock.now();
     this.tee.start();
     this.boot.noteTold();
     // The first reports reach the disk in the next turn: the card is guarded as of now.
-    this.io.clock.at(this.adoptedMs, () => this.post({ kind: "wake" }));
+    this.io.clock.at(this.io.clock.now(), () => this.post({ kind: "wake" }));
   }
 
   /** Serves a serial line from now on; `lost` is told when it is gone. */
@@ -152,6 +134,7 @@ export class Agent {
   reset(by: string): void {
     this.call(() => {
       this.boot.noteClosing("commanded", by);
+      this.controls.closing();
       this.emit({ kind: "agent:stopping", cause: "commanded" });
       const deadlineMs = this.io.clock.now() + resetDelayMs;
       this.announce({ cause: "commanded", culprit: by, deadlineMs });
@@ -178,19 +161,43 @@ export class Agent {
     this.supervision.stop();
     this.stopping = true;
     this.cancelWake();
+    this.ready.stop();
     this.flush();
     this.watchdog.close();
     for (const line of this.host.lines.slice()) line.port.close();
   }
 
-  /** What must hold before the boot is confirmed. */
+  /** What must hold before the boot is confirmed, and whether it does. */
   readiness(): ResponseOf<"card.readiness"> {
-    return readinessOf(this);
+    return this.ready.report(this.boot.isConfirmed);
   }
 
   /** Why writes do not reach the disk; null while they do. */
   degraded(): string | null {
     return this.boot.journal.degraded ?? this.ledger.degraded ?? this.teeMemory.degraded;
+  }
+
+  private readinessHead(io: AgentIo, config: AgentConfig): ReadinessHead {
+    return new ReadinessHead(
+      {
+        clock: io.clock,
+        runProgram: io.runProgram,
+        commands: config.programs,
+        look: (name) => {
+          const parts = { watchdog: this.watchdog, tee: this.tee, degraded: this.degraded() };
+          return ownCheck(name, parts, io.clock.now());
+        },
+        post: (act) => this.call(act),
+        emit: (event) => this.emit(event),
+        clearPlatform: () => {
+          return this.controls.confirm({ boot: this.boot.id, nextReset: config.nextReset });
+        },
+        confirm: () => this.boot.ready(),
+        withhold: (culprit) => this.withhold(culprit),
+      },
+      config.readiness,
+      this.boot.isConfirmed,
+    );
   }
 
   private teeHead(io: AgentIo, config: TeeConfig): TeeHead {
@@ -319,12 +326,7 @@ export class Agent {
     this.boot.tick(nowMs);
     this.protection.tick();
     this.supervision.tick();
-    if (this.boot.isConfirmed || nowMs < this.readyAtMs()) return;
-    if (this.readiness().checks.every(({ ok }) => ok)) this.boot.ready();
-  }
-
-  private readyAtMs(): number {
-    return this.adoptedMs + this.config.readyAfterMs;
+    this.ready.tick(nowMs);
   }
 
   private flush(): void {
@@ -341,15 +343,13 @@ export class Agent {
 
   /** One timer, at the earliest thing that is due. */
   private sleep(): void {
-    const ready = this.boot.isConfirmed ? Infinity : this.readyAtMs();
-    const nowMs = this.io.clock.now();
     const dueMs = Math.min(
       this.watchdog.dueMs,
       this.tee.dueMs,
       this.boot.dueMs,
       this.host.dueMs,
       this.supervision.dueMs,
-      ready <= nowMs ? nowMs + this.config.readyAfterMs : ready,
+      this.ready.dueMs,
     );
     if (dueMs === this.wakeMs) return;
     this.cancelWake();

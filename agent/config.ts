@@ -5,7 +5,10 @@
 import stages from "../boot/stages.json" with { type: "json" };
 import { Failure } from "./errors.ts";
 import type { BootPlan } from "./machines/boot.ts";
+import { intervalRangeS, type NextReset } from "./machines/bootcontrol.ts";
 import type { WatchdogPolicy } from "./machines/criteria.ts";
+import type { ReadinessPlan } from "./machines/readiness.ts";
+import { ownChecks, readinessPlan } from "./machines/readinessconfig.ts";
 import { promiseRangeMs, type RuntimeConfig } from "./machines/runtimeconfig.ts";
 import { servicesMax, type TeeConfig, teeConfig } from "./machines/teeconfig.ts";
 import { bool, check, type Infer, list, map, number, oneOf, optional, text } from "./wire/shape.ts";
@@ -37,6 +40,29 @@ const settingsShape = map({
     }),
   ),
   tasks: optional(list(map({ name: text, every_s: number }), 16)),
+  boot: optional(
+    map({
+      /** The agent's own checks that must pass before the boot counts as good. */
+      checks: optional(list(oneOf(...ownChecks), ownChecks.length)),
+      /** Programs that must end with status 0. */
+      programs: optional(
+        list(
+          map({
+            name: text,
+            command: list(text, 16),
+            within_s: optional(number),
+            every_s: optional(number),
+          }),
+          16,
+        ),
+      ),
+      ready_within_s: optional(number),
+      /** What a BlueField's watchdog is to do from the next reset on. */
+      next_reset: optional(
+        map({ mode: oneOf("disabled", "standard", "time_limit"), interval_s: optional(number) }),
+      ),
+    }),
+  ),
 });
 export type Settings = Infer<typeof settingsShape>;
 
@@ -58,6 +84,10 @@ export interface AgentConfig {
   readonly tasks: readonly { name: string; everyMs: number }[];
   /** How long everything must have been well after adoption before the boot is confirmed. */
   readonly readyAfterMs: number;
+  readonly readiness: ReadinessPlan;
+  /** The programs among the readiness checks, by name. */
+  readonly programs: ReadonlyMap<string, readonly string[]>;
+  readonly nextReset: NextReset;
   /** How often the uptime is noted for the boot history: rarely, to spare the flash. */
   readonly aliveEveryMs: number;
 }
@@ -165,9 +195,38 @@ export function configure(settings: Settings, version: string): AgentConfig {
     tee: teeConfig(services.map((name) => ({ name }))),
     tasks: (settings.tasks ?? []).map(({ name, every_s }) => ({ name, everyMs: every_s * 1000 })),
     readyAfterMs: promiseMs / 2,
+    ...readinessOf(settings, promiseMs / 2),
+    nextReset: nextResetOf(settings),
     aliveEveryMs: 600_000,
   };
 }
+
+function readinessOf(
+  settings: Settings,
+  settleMs: number,
+): Pick<AgentConfig, "readiness" | "programs"> {
+  const { boot = {} } = settings;
+  const readiness = readinessPlan(boot, settleMs);
+  if (typeof readiness === "string") throw new Failure("config.invalid", readiness);
+  const programs = new Map((boot.programs ?? []).map(({ name, command }) => [name, command]));
+  return { readiness, programs };
+}
+
+function nextResetOf(settings: Settings): NextReset {
+  const { mode, interval_s } = settings.boot?.next_reset ?? { mode: "disabled" };
+  if (mode === "disabled") return { mode, intervalS: 0 };
+  const { min, max } = intervalRangeS;
+  const intervalS = interval_s ?? intervalDefaultS;
+  if (Number.isInteger(intervalS) && intervalS >= min && intervalS <= max) {
+    return { mode, intervalS };
+  }
+  const range = `a whole number of seconds from ${min} to ${max}`;
+  const message = `boot.next_reset.interval_s is ${intervalS}; it is ${range}`;
+  throw new Failure("config.invalid", message);
+}
+
+/** The firmware's own default. Source: mlxbf-bootctl(8). */
+const intervalDefaultS = 180;
 
 /** Timing of the runtime watchdog, derived from T2. */
 export function runtimeConfig(

@@ -3,6 +3,7 @@
  * not `trace` also becomes a report: journalled, numbered, sent to the subscribed host and kept
  * until it is acknowledged.
  */
+import type { ControlKind } from "./io/bootcontrol.ts";
 import type { RefreshBy } from "./io/watchdog.ts";
 import type { Cause, Slot, Stage } from "./machines/bootrecord.ts";
 import type { Backend } from "./machines/criteria.ts";
@@ -43,6 +44,13 @@ export type AgentEvent =
   | { kind: "boot:unobserved"; unobserved_ms?: number; by: "note" | "time_left" | "unknown" }
   | { kind: "boot:confirmed"; slot: Slot; failures: number }
   | { kind: "card:protection"; protected: boolean; weak: string; next: string }
+  /** The deadline passed, and this check did not pass: the boot is never confirmed. */
+  | { kind: "boot:not_ready"; check: string; value: string }
+  /** A confirmed card is not ready any more for this check, or ready again. */
+  | { kind: "boot:readiness"; ready: boolean; check: string }
+  /** A boot control of the platform was set, and read back. */
+  | { kind: "boot:control"; control: ControlKind; attribute: string; was: string; value: string }
+  | { kind: "boot:control_refused"; control: ControlKind; attribute: string; problem: string }
   | { kind: "wdt:verdict"; backend: Backend; protected: boolean; because: string }
   | { kind: "wdt:handed_over"; path: string }
   | { kind: "wdt:granted"; asked_ms: number; granted_ms: number }
@@ -100,6 +108,10 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "boot:unobserved": "safety",
   "boot:confirmed": "state",
   "card:protection": "safety",
+  "boot:not_ready": "safety",
+  "boot:readiness": "safety",
+  "boot:control": "state",
+  "boot:control_refused": "safety",
   "wdt:verdict": "safety",
   "wdt:handed_over": "state",
   "wdt:granted": "state",

@@ -2,13 +2,16 @@
 import { readFileSync, writeSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { native } from "../native/index.ts";
-import { Agent, type AgentIo } from "./agent.ts";
+import { Agent } from "./agent.ts";
+import type { AgentIo } from "./agentio.ts";
 import { type AgentConfig, configure, parseSettings, type Settings } from "./config.ts";
 import { exitCodes, Failure } from "./errors.ts";
+import { findBootControls } from "./io/bootcontrols.ts";
 import { RealClock } from "./io/clock.ts";
 import { type Disk, FileDisk } from "./io/disk.ts";
 import { findWatchdogs, LinuxWatchdog } from "./io/linuxwatchdog.ts";
 import { LinuxPlatform } from "./io/platform.ts";
+import { runProgram } from "./io/programs.ts";
 import { askShutdown } from "./io/shutdown.ts";
 import { ServiceManager, watchdogName } from "./io/supervisor.ts";
 import { DeviceTee, type Tee } from "./io/tee.ts";
@@ -297,6 +300,8 @@ function run(argv: string[]): void {
       watchdogProblem: problem,
       tee,
       supervisor: manager,
+      controls: findBootControls(),
+      runProgram,
       // No program of the card is connected to the agent yet: its host is told by reports.
       notify: () => undefined,
       faults: config.lab ? labFaults(tee) : {},

@@ -33,6 +33,8 @@ export class Refreshing {
   private hardwareMs = 0;
   private refreshedMs = 0;
   private lookMs = Infinity;
+  /** Refreshes of this service that the device has refused, as far as they were told. */
+  private refusals = 0;
   private minGapMs = 0;
   /** When a refresh that would have come too soon is made up for, ms; Infinity = none. */
   private owedMs = Infinity;
@@ -86,9 +88,19 @@ export class Refreshing {
     if (this.proof?.works === "open" && !isHasty) this.prove(nowMs);
     else if (this.service === null) this.io.watchdog.refresh();
     this.service?.checkIn();
+    this.tellRefusal();
     this.count += 1;
     this.refreshedMs = nowMs;
     this.lookMs = this.proof !== null && wantsLook(this.proof) ? nowMs + apartMs : Infinity;
+  }
+
+  /** A service cannot tell by itself. Failure when it was refused since the last check-in. */
+  private tellRefusal(): void {
+    if (this.service === null) return;
+    const { failures, problem } = this.service.stats();
+    const isNew = failures > this.refusals;
+    this.refusals = failures;
+    if (isNew) throw new Failure("watchdog.device", `the device refuses refreshes: ${problem}`);
   }
 
   /** A device that does not stop is refreshed as before: letting go of it would be a reset. */

@@ -237,10 +237,11 @@ export class LinuxWatchdog implements Watchdog {
       checkIn: () => service.checkIn(),
       stats: () => {
         const { lateMinNs, lateMaxNs, ...rest } = service.stats();
-        const { refreshes, failures, scheduling, lockedBytes } = rest;
+        const { refreshes, failures, lastError, scheduling, lockedBytes } = rest;
         return {
           refreshes,
           failures,
+          problem: lastError,
           lateMinMs: lateMinNs / 1e6,
           lateMaxMs: lateMaxNs / 1e6,
           scheduling,

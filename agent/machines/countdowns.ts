@@ -227,7 +227,7 @@ function rebooting(
   const { at_ms, kernel_ms } = reboot;
   const spanMs = openSpanOf(driver, owner.timeout_ms);
   const isOther = owner.name !== "agent";
-  const closing = isOther || plan.hook?.passes ? "held" : closingOf(plan, driver);
+  const closing = isOther || owner.kept === true ? "held" : closingOf(plan, driver);
   const by = closing === "kernel" ? "kernel" : isOther ? owner.name : "nobody: counts to the reset";
   const repeats = isOther || closing === "kernel";
   // A reset in the course of a reboot is one that was asked for.

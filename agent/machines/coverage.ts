@@ -250,9 +250,9 @@ function afterHook(plan: CoveragePlan, driver: Driver, atMs: number): Fate {
   return resetAt(open_ms + spanMs, atMs);
 }
 
-/** The kernel closes what the dead process had open; a passed descriptor has another holder. */
+/** The kernel closes what the dead process had open, unless another one holds it too. */
 function ofKilled(plan: CoveragePlan, driver: Driver, owner: Owner): Fate {
-  const closing = plan.hook?.passes ? "held" : closingOf(plan, driver);
+  const closing = owner.kept === true ? "held" : closingOf(plan, driver);
   if (closing === "stopped" || closing === "kernel") return never(closingWhy(driver, closing));
   return resetIn(ownSpan(driver, owner, false));
 }
@@ -265,7 +265,7 @@ function ofRebooting(
   stretch: Stretch,
   atMs: number,
 ): Fate {
-  const isClosed = owner.name === "agent" && plan.hook?.passes !== true;
+  const isClosed = owner.name === "agent" && owner.kept !== true;
   const closing = isClosed ? closingOf(plan, driver) : "held";
   if (closing === "kernel") return never(closingWhy(driver, closing));
   return ofMachine(stretch, atMs);

@@ -24,5 +24,10 @@ export function habitsOf(driver: string): Habits | null {
   return Object.hasOwn(known, driver) ? (known[driver] ?? null) : null;
 }
 
+/** How often the countdown of a driver reaches zero before it resets the card. */
+export function roundsOf(driver: string | null): number {
+  return habitsOf(driver ?? "")?.expiries ?? 1;
+}
+
 /** Of a driver that is not known the worse is assumed. */
 export const worstHabits: Habits = { ...plain, at_probe: "stops" };

@@ -24,7 +24,6 @@ export type Need =
   | "agent_restart"
   | "disk_read_only"
   | "processes"
-  | "device_gone"
   | "drivers"
   | "kernel_core"
   | "native_addon"

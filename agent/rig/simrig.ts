@@ -3,6 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { Link } from "../console/link.ts";
 import { Failure } from "../errors.ts";
+import { itcoModel } from "../sim/watchdogmodels.ts";
 import { simConfig, World } from "../sim/world.ts";
 import type { CommandName, RequestOf, ResponseOf } from "../wire/commands.ts";
 import { loggedPort } from "./framelog.ts";
@@ -25,8 +26,7 @@ export class SimRig implements Rig {
   readonly name = "sim";
   readonly lacks = {
     processes: "the simulated card has neither processes nor a scheduler to break",
-    device_gone: "the simulated driver cannot be taken away",
-    drivers: "the simulated card has one driver",
+    drivers: "the simulated card has no driver for a watchdog of software",
     kernel_core: "the simulated kernel refreshes for nobody",
     native_addon: "the simulated agent has no native part",
   };
@@ -112,8 +112,12 @@ export class SimRig implements Rig {
   }
 
   async harm(kind: Harm): Promise<void> {
-    if (kind !== "disk_full") throw new Failure("rig.missing", this.lacks.processes);
-    this.card.disk.faults = { full: true };
+    if (kind === "busy_processor") throw new Failure("rig.missing", this.lacks.processes);
+    if (kind === "disk_full") this.card.disk.faults = { full: true };
+    else {
+      this.card.chip.stop();
+      this.card.chip.faults.gone = true;
+    }
   }
 
   async stopAgent(): Promise<void> {
@@ -188,6 +192,7 @@ function worldFor(settings: CardSettings, log: (line: string) => void): World {
   const world = new World({
     seed,
     log,
+    ...(settings.device === "iTCO_wdt" ? { model: itcoModel } : {}),
     config: simConfig({
       watchdog: {
         policy: settings.policy ?? "simulate",

@@ -175,7 +175,7 @@ export class ColdBoot {
   private killAgent(): void {
     this.loop.kill();
     this.thread.kill();
-    if (this.ownerHasOpened && this.plan.hook?.passes !== true) this.kernel?.close();
+    if (this.ownerHasOpened && this.plan.owner?.kept !== true) this.kernel?.close();
     this.ownerHasOpened = false;
   }
 

@@ -15,6 +15,8 @@ import type {
 import { nextRefresh } from "../machines/placement.ts";
 import { roundMs, type WatchdogModel } from "./watchdogmodels.ts";
 
+const gone = "ENODEV: no such device";
+
 export interface WatchdogFaults {
   /** Grants another timeout than asked, without a word. Reported; the promise is kept. */
   grantsMs?: number;
@@ -40,6 +42,8 @@ export interface WatchdogFaults {
   stopsAtProbe?: boolean;
   /** There is no device. */
   absent?: boolean;
+  /** The driver was taken away from the open device, and stopped it. Reported: nothing guards. */
+  gone?: boolean;
 }
 
 /** The chip: counts down, and calls `expire` at zero. Firmware and driver both reach it. */
@@ -191,7 +195,7 @@ export class SimWatchdog implements Watchdog {
       pretimeoutMs: this.pretimeoutMs,
       governor: null,
       governors: [],
-      driver: null,
+      driver: model.driver,
       driverSettings: {},
       minGapMs: model.minGapMs,
     };
@@ -296,6 +300,7 @@ export class SimWatchdog implements Watchdog {
 
   private mustBeOpen(): void {
     if (!this.opened) throw new Failure("watchdog.closed", "the watchdog is not open");
+    if (this.chip.faults.gone === true) throw new Failure("watchdog.missing", gone);
   }
 
   private refuse(timeoutMs: number): never {
@@ -320,6 +325,7 @@ export class SimRefreshService implements RefreshService {
   private lastMs = -Infinity;
   private checkInMs: number;
   private refreshes = 0;
+  private failures = 0;
   private lateMaxMs = 0;
   private cancel: () => void = () => undefined;
   private stopped = false;
@@ -339,9 +345,10 @@ export class SimRefreshService implements RefreshService {
   }
 
   stats(): ServiceStats {
-    const { refreshes, lateMaxMs } = this;
+    const { refreshes, failures, lateMaxMs } = this;
+    const problem = failures === 0 ? "" : gone;
     const scheduling = "virtual";
-    return { refreshes, failures: 0, lateMinMs: 0, lateMaxMs, scheduling, lockedBytes: 0 };
+    return { refreshes, failures, problem, lateMinMs: 0, lateMaxMs, scheduling, lockedBytes: 0 };
   }
 
   stop(): void {
@@ -363,8 +370,11 @@ export class SimRefreshService implements RefreshService {
   private refreshAt(dueMs: number): void {
     this.lastMs = this.clock.now();
     this.lateMaxMs = Math.max(this.lateMaxMs, this.lastMs - dueMs);
-    this.refreshes += 1;
-    refreshDevice(this.chip, this.by);
+    if (this.chip.faults.gone === true) this.failures += 1;
+    else {
+      this.refreshes += 1;
+      refreshDevice(this.chip, this.by);
+    }
     this.place();
   }
 }

@@ -5,6 +5,8 @@
 
 export interface WatchdogModel {
   readonly identity: string;
+  /** The driver's module, where its name matters. */
+  readonly driver: string | null;
   /** What the driver accepts; it need not say so, see `statesRange`. */
   readonly minMs: number;
   readonly maxMs: number;
@@ -42,6 +44,7 @@ export function roundMs(model: WatchdogModel, timeoutMs: number): number {
 /** A watchdog without quirks, and with a time-left register exact to the millisecond. */
 export const plainModel: WatchdogModel = {
   identity: "simulated i6300ESB",
+  driver: null,
   minMs: 1000,
   maxMs: 2_046_000,
   minGapMs: 0,
@@ -64,6 +67,7 @@ export const plainModel: WatchdogModel = {
  */
 export const i6300esbModel: WatchdogModel = {
   ...plainModel,
+  driver: "i6300esb",
   timeLeft: false,
   stepMs: 1000,
   keepsStalePretimeout: true,
@@ -79,6 +83,7 @@ export const i6300esbModel: WatchdogModel = {
 export const itcoModel: WatchdogModel = {
   ...plainModel,
   identity: "simulated iTCO_wdt",
+  driver: "iTCO_wdt",
   minMs: 3000,
   maxMs: 614_000,
   leftWhenStopped: true,

@@ -12,11 +12,13 @@ import { portQueueBytesMax } from "../io/port.ts";
 import { type Supervisor, unsupervised } from "../io/supervisor.ts";
 import { Journal } from "../journal.ts";
 import type { HardwareCause, Slot } from "../machines/bootrecord.ts";
+import type { SimBootControl } from "./bootcontrol.ts";
 import { SimClock } from "./clock.ts";
 import { SimDisk } from "./disk.ts";
 import { type BootFaults, Firmware } from "./firmware.ts";
 import { LifeClock } from "./life.ts";
 import { SimLine } from "./port.ts";
+import { type ProgramFault, simPrograms } from "./programs.ts";
 import { Random } from "./random.ts";
 import { SimTee } from "./tee.ts";
 import { simCommand, teeModel } from "./teemodel.ts";
@@ -84,6 +86,10 @@ export class World {
   /** What the kernel kept of its crashes. */
   readonly crashRecords: string[] = [];
   readonly resets: Reset[] = [];
+  /** Boot controls of the platform; what they hold survives resets. */
+  readonly controls: SimBootControl[] = [];
+  /** What is wrong with programs that the agent asks, by their path. */
+  readonly programFaults = new Map<string, ProgramFault>();
   firmware: Firmware | null = null;
   agent: Agent | null = null;
   driver: SimWatchdog | null = null;
@@ -274,6 +280,8 @@ export class World {
           watchdogProblem: "no watchdog device found",
           tee: life.tee(this.tee),
           supervisor: this.options.supervisor ?? unsupervised,
+          controls: this.controls,
+          runProgram: simPrograms(life, this.programFaults),
           notify: (names, available) => this.notices.push({ names, available }),
           faults: this.config.lab ? this.rigFaults() : {},
           log: this.options.log ?? (() => undefined),
@@ -324,6 +332,7 @@ export class World {
       resetCause: () => (this.cause === "watchdog" ? "unknown" : this.cause),
       crashRecords: () => this.crashRecords.slice(),
       commandLine: () => "",
+      bootHook: () => "",
       reboot: () => {
         this.clock.at(this.clock.now() + rebootMs, () => this.reset("reboot"));
       },

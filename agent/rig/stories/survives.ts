@@ -161,7 +161,7 @@ export const survives: readonly Story[] = [
   ),
   story(
     "a watchdog whose driver goes away is told, and is no protection",
-    { rows: ["A2-13"], needs: ["device_gone"] },
+    { rows: ["A2-13"] },
     deviceGone,
   ),
   story(
