@@ -12,6 +12,7 @@ import { BootControls } from "./heads/bootcontrols.ts";
 import { HostHead, type Line } from "./heads/host.ts";
 import { LastWords, type Words } from "./heads/lastwords.ts";
 import { ownCheck } from "./heads/ownchecks.ts";
+import { ProtectionHead } from "./heads/protection.ts";
 import { ReadinessHead } from "./heads/readiness.ts";
 import { Supervision } from "./heads/supervision.ts";
 import { TeeHead } from "./heads/tee.ts";
@@ -45,6 +46,7 @@ export class Agent {
   readonly controls: BootControls;
   readonly ready: ReadinessHead;
   readonly ledger: Ledger;
+  readonly protection: ProtectionHead;
   private readonly teeMemory: TeeMemory;
   private readonly lastWords: LastWords;
   private readonly supervision: Supervision;
@@ -86,6 +88,7 @@ export class Agent {
     this.tee = this.teeHead(io, config.tee);
     this.controls = new BootControls(io.controls, emit);
     this.ready = this.readinessHead(io, config);
+    this.protection = new ProtectionHead(this, emit);
     this.host = new HostHead({ clock: io.clock, ledger: this.ledger, emit }, answers(this));
   }
 
@@ -321,6 +324,7 @@ export class Agent {
     this.tee.tick(nowMs);
     this.watchdog.tick(nowMs);
     this.boot.tick(nowMs);
+    this.protection.tick();
     this.supervision.tick();
     this.ready.tick(nowMs);
   }

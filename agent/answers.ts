@@ -2,8 +2,6 @@
 import type { Agent } from "./agent.ts";
 import { Failure } from "./errors.ts";
 import type { Handlers } from "./heads/host.ts";
-import { stageNames } from "./machines/bootrecord.ts";
-import { cardPlan } from "./machines/cardplan.ts";
 import {
   commands,
   contractVersion,
@@ -35,16 +33,17 @@ export function answers(agent: Agent): Handlers {
     ...fitting({
       "card.hello": () => hello(agent),
       "card.status": () => status(agent),
-      "card.protection": () => protection(agent),
+      "card.protection": () => agent.protection.report(),
       "card.readiness": () => agent.readiness(),
       "boot.timeline": () => agent.boot.timeline(),
+      "boot.timelines": ({ skip = 0 }) => agent.boot.timelines(skip),
       "boot.history": () => agent.boot.history(),
       "boot.counters": () => agent.boot.counters(),
       "boot.record": () => agent.boot.handOffReport(),
       "wdt.probe": () => agent.watchdog.probe(),
       "wdt.state": () => agent.watchdog.status(),
       "wdt.tasks": () => agent.watchdog.tasks(),
-      "wdt.plan": () => planOf(agent),
+      "wdt.plan": () => agent.protection.plan(),
       ...watchdogChanges(agent),
       "tee.state": () => agent.tee.status(),
       "tee.crashes": () => agent.tee.crashes(),
@@ -235,43 +234,6 @@ function status(agent: Agent): ResponseOf<"card.status"> {
   };
 }
 
-/** Which stages a hang is caught in, and what to do about those where it is not. */
-function protection(agent: Agent): ResponseOf<"card.protection"> {
-  const watchdog = agent.watchdog.status();
-  const { countdown, uncoveredMs } = agent.boot;
-  const simulated = watchdog.backend === "simulated";
-  const firmware = countdown !== null;
-  const covered = {
-    power_on: false,
-    os_load: firmware,
-    hand_off: firmware,
-    adopt: firmware && uncoveredMs === 0,
-    runtime: watchdog.armed,
-  };
-  const because = {
-    power_on: "the watchdog is armed when the OS load begins",
-    os_load: firmware ? "firmware refreshes on completed steps" : "no hand-off record",
-    hand_off: firmware ? "the firmware's countdown runs" : "no hand-off record",
-    adopt: uncoveredMs === 0 ? "the countdown never stopped" : "nothing shows that it counted",
-    runtime: watchdog.protection,
-  };
-  const next: string[] = [];
-  if (simulated) next.push("a simulated watchdog protects nothing: load the hardware's driver");
-  if (!firmware) next.push("install the boot half so that the load of the OS is covered");
-  if (!watchdog.armed) next.push("arm the watchdog: kennel wdt arm");
-  return {
-    protected: watchdog.protected,
-    protection: watchdog.protection,
-    stages: stageNames.map((stage) => ({
-      stage,
-      covered: covered[stage] && !simulated,
-      ...(stage === "adopt" ? { uncovered_ms: uncoveredMs } : {}),
-      because: simulated ? `simulated: ${because[stage]}` : because[stage],
-    })),
-    next,
-  };
-}
-
 function reports(agent: Agent): Handlers {
   const { ledger } = agent;
   return {
@@ -318,20 +280,4 @@ function rig(agent: Agent): Handlers {
     },
     "rig.faults": () => ({ faults: Object.keys(faults) }),
   };
-}
-
-/** Who keeps the watchdog going and when, as far as this card can tell. */
-function planOf(agent: Agent): ResponseOf<"wdt.plan"> {
-  const { boot, watchdog, config, io } = agent;
-  const { promise_ms } = watchdog.status();
-  return cardPlan({
-    stages: boot.timeline().stages,
-    beganMs: boot.beganMs,
-    firmwareMs: boot.countdown?.granted_ms ?? null,
-    wasInterrupted: boot.uncoveredMs > 0,
-    found: watchdog.found,
-    state: watchdog.status(),
-    everyMs: promise_ms * config.runtime.refreshFraction,
-    commandLine: io.platform.commandLine(),
-  });
 }

@@ -43,6 +43,7 @@ export type AgentEvent =
   | { kind: "boot:adopted"; remaining_ms: number; uncovered_ms: number }
   | { kind: "boot:unobserved"; unobserved_ms?: number; by: "note" | "time_left" | "unknown" }
   | { kind: "boot:confirmed"; slot: Slot; failures: number }
+  | { kind: "card:protection"; protected: boolean; weak: string; next: string }
   /** The deadline passed, and this check did not pass: the boot is never confirmed. */
   | { kind: "boot:not_ready"; check: string; value: string }
   /** A confirmed card is not ready any more for this check, or ready again. */
@@ -107,6 +108,7 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "boot:adopted": "safety",
   "boot:unobserved": "safety",
   "boot:confirmed": "state",
+  "card:protection": "safety",
   "boot:not_ready": "safety",
   "boot:readiness": "safety",
   "boot:control": "state",

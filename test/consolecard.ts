@@ -92,6 +92,52 @@ function stage(
   return { stage: name, start_ms, end_ms, budget_ms, margin_ms, refreshed_by, steps: named };
 }
 
+const earlier: ResponseOf<"boot.timelines">["boots"] = [
+  {
+    boot: "11-5c7712de",
+    slot: "a",
+    ended_in: "hand_off",
+    step: "kernel_init",
+    uptime_ms: 61_000,
+    cause: "watchdog",
+    culprit: "dataplane",
+    confirmed: false,
+    stages: [
+      began("power_on", 0, 2_200, 10_000, "nobody"),
+      began("os_load", 2_200, 31_000, 300_000, "firmware"),
+      began("hand_off", 31_000, 61_000, 30_000, "countdown"),
+    ],
+  },
+  {
+    boot: "10-00aa11bb",
+    slot: "a",
+    ended_in: "runtime",
+    step: "ready",
+    uptime_ms: 86_400_000,
+    cause: "clean",
+    culprit: "",
+    confirmed: true,
+    stages: [
+      began("power_on", 0, 2_100, 10_000, "nobody"),
+      began("os_load", 2_100, 44_000, 300_000, "firmware"),
+      began("hand_off", 44_000, 70_000, 30_000, "countdown"),
+      began("adopt", 70_000, 72_500, 30_000, "countdown"),
+      began("runtime", 72_500, 86_400_000, 0, "agent"),
+    ],
+  },
+];
+
+function began(
+  name: "power_on" | "os_load" | "hand_off" | "adopt" | "runtime",
+  start_ms: number,
+  end_ms: number,
+  budget_ms: number,
+  refreshed_by: string,
+): ResponseOf<"boot.timelines">["boots"][number]["stages"][number] {
+  const margin = budget_ms === 0 ? {} : { margin_ms: budget_ms - (end_ms - start_ms) };
+  return { stage: name, start_ms, end_ms, budget_ms, ...margin, refreshed_by };
+}
+
 const history: ResponseOf<"boot.history"> = {
   boots: [
     past("10-00aa11bb", "runtime", "ready", 86_400_000, "clean", "", true),
@@ -110,6 +156,38 @@ function past(
   confirmed: boolean,
 ): ResponseOf<"boot.history">["boots"][number] {
   return { boot: id, slot: "a", stage: stageName, step, uptime_ms, cause, culprit, confirmed };
+}
+
+const protection: ResponseOf<"card.protection"> = {
+  protected: false,
+  protection: "hardware: i6300ESB timer",
+  stages: [
+    guarded("power_on", "none", 2400, "the watchdog is armed when the OS load begins"),
+    guarded("os_load", "hardware", 0, "firmware refreshes on completed steps"),
+    guarded("hand_off", "hardware", 0, "the firmware's countdown runs"),
+    guarded("adopt", "none", 31_500, "i6300esb stops the running countdown when it is loaded"),
+    guarded("runtime", "service", 0, "hardware: i6300ESB timer"),
+    guarded("reboot", "hardware", 0, "it counts on until the reset"),
+  ],
+  fallback: { valid: true, slot: "b", because: "slot b is taken after 3 failed boots" },
+  tee: {
+    state: "ready",
+    reachable: ["session", "card_reset"],
+    weak: false,
+    because: "up to card_reset",
+  },
+  next: [
+    "let the loader set the hardware's lock, or open the device in early userspace (boot/linux)",
+  ],
+};
+
+function guarded(
+  stageName: string,
+  by: "hardware" | "service" | "none",
+  uncovered_ms: number,
+  because: string,
+): ResponseOf<"card.protection">["stages"][number] {
+  return { stage: stageName, by, covered: uncovered_ms === 0, uncovered_ms, because };
 }
 
 /** i6300esb as it comes: its driver stops what the firmware armed. */
@@ -187,7 +265,12 @@ export function nic7(changes: Script = {}): ScriptedCard {
   return new ScriptedCard({
     "card.hello": () => hello,
     "card.status": () => status,
+    "card.protection": () => protection,
     "boot.timeline": () => timeline,
+    "boot.timelines": ({ skip }) => ({
+      boots: skip === 0 ? earlier.slice(0, 1) : earlier.slice(Number(skip)),
+      more: skip === 0,
+    }),
     "boot.history": () => history,
     "wdt.state": () => watchdog,
     "wdt.tasks": () => ({

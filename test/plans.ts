@@ -120,5 +120,6 @@ function randomOwner(
   const timeout_ms = span(5, 60);
   const promise_ms = service ? timeout_ms + span(0, 60) : timeout_ms;
   const every_ms = Math.round(promise_ms * random.pick(fractions));
-  return { name, open_ms, timeout_ms, promise_ms, every_ms, service };
+  const kept = random.chance(0.3) ? { kept: true } : {};
+  return { name, open_ms, timeout_ms, promise_ms, every_ms, service, ...kept };
 }

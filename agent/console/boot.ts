@@ -1,15 +1,64 @@
 /** `kennel boot timeline|history`: how this boot went, and how the last ones ended. */
+import { writeFileSync } from "node:fs";
+import { Failure, rcs } from "../errors.ts";
 import type { ResponseOf } from "../wire/commands.ts";
+import { drawBoots } from "./bootsvg.ts";
 import type { Context, Outcome } from "./context.ts";
+import { laneOfPast, laneOfPresent, showLanes } from "./lanes.ts";
+import type { Link } from "./link.ts";
 import { harmless, type Paint, span, table } from "./show.ts";
 import { causeText } from "./status.ts";
 
 export type Timeline = ResponseOf<"boot.timeline">;
+export type Earlier = ResponseOf<"boot.timelines">;
 export type History = ResponseOf<"boot.history">;
 
-export async function timeline({ link, paint }: Context): Promise<Outcome> {
-  const data = await link.request("boot.timeline", {});
-  return { data, text: showTimeline(harmless(data), paint) };
+export interface TimelineOptions {
+  /** How many boots before this one. */
+  readonly boots: number;
+  /** The drawing goes into this file. */
+  readonly svg?: string;
+}
+
+/** Failure `config.invalid` when the drawing cannot be written. */
+export async function timeline(
+  { link, hello, paint }: Context,
+  { boots, svg }: TimelineOptions,
+): Promise<Outcome> {
+  const present = await link.request("boot.timeline", {});
+  const earlier = await earlierBoots(link, boots);
+  const data = { ...present, earlier };
+  const shown = harmless(data);
+  const lanes = [laneOfPresent(shown), ...shown.earlier.map(laneOfPast)];
+  const drawn = svg === undefined ? [] : ["", `drawn into ${svg}`];
+  if (svg !== undefined) write(svg, drawBoots(lanes, `Boots of ${harmless(hello.name)}`));
+  const text = [showTimeline(shown, paint), "", showLanes(lanes, paint), ...drawn].join("\n");
+  return { data, text };
+}
+
+/** Newest first, page by page; none from a card that does not know the command. */
+async function earlierBoots(link: Link, most: number): Promise<Earlier["boots"]> {
+  const found: Earlier["boots"] = [];
+  try {
+    for (let more = true; more && found.length < most; ) {
+      const page = await link.request("boot.timelines", { skip: found.length });
+      found.push(...page.boots);
+      more = page.more && page.boots.length > 0;
+    }
+  } catch (error) {
+    const isUnknown = error instanceof Failure && error.evidence.rc === rcs.unsupported;
+    if (!isUnknown) throw error;
+  }
+  return found.slice(0, most);
+}
+
+function write(path: string, svg: string): void {
+  try {
+    writeFileSync(path, svg);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new Failure("config.invalid", `cannot write ${path}: ${code}`, { cause: error });
+  }
 }
 
 export async function history({ link, hello, paint }: Context): Promise<Outcome> {

@@ -46,7 +46,7 @@ function explained(plan: CoveragePlan, paint: Paint, notes: readonly string[]): 
     covered: isCovered,
     begins_ms: beginsMs,
     longest_gap_ms: longestGapMs(gaps),
-    gaps: gaps.map(({ fromMs, toMs, hang, why }) => ({ from_ms: fromMs, to_ms: toMs, hang, why })),
+    gaps: gaps.map(({ fromMs, toMs, ...rest }) => ({ from_ms: fromMs, to_ms: toMs, ...rest })),
     ...(wellResetMs === null ? {} : { well_reset_ms: wellResetMs }),
     intervals: intervals.map(({ fromMs, toMs, stage, refreshed, fates }) => ({
       from_ms: fromMs,

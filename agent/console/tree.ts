@@ -1,11 +1,12 @@
 /** The commands and options of `kennel`, and what each of them starts. */
 import { Command } from "commander";
-import { history, timeline } from "./boot.ts";
+import { history, type TimelineOptions, timeline } from "./boot.ts";
 import { mustConfirm } from "./context.ts";
 import { listExits, showExits } from "./exits.ts";
 import { explainFile, wdtExplain } from "./explain.ts";
 import { echo, hello, reset, resetEffect } from "./hello.ts";
 import { milliseconds, positive, seconds, whole } from "./numbers.ts";
+import { protect } from "./protect.ts";
 import { followReports, parseSince, reports } from "./reports.ts";
 import { injectFault, rigFaults } from "./rig.ts";
 import type { GlobalOptions, Run } from "./run.ts";
@@ -25,6 +26,8 @@ import {
 const baudDefault = 115_200;
 /** One answer takes milliseconds; this allows for a card that is busy, and two more attempts. */
 const timeoutDefaultS = 5;
+/** Boots before this one that a screen has room for. */
+const earlierDefault = 5;
 /** Who asked, where nobody says. */
 const byDefault = "kennel";
 
@@ -70,6 +73,10 @@ function plantCard(program: Command, run: Run, globals: Globals): void {
     .description("the whole card on one screen")
     .action(() => run.onCard(globals(), status));
   program
+    .command("protect")
+    .description("what guards which stage, and the next step for all that is weak")
+    .action(() => run.onCard(globals(), protect));
+  program
     .command("echo <text>")
     .description("send a text and get it back; any SMP server answers")
     .action((text: string) => run.onLine(globals(), ({ link }) => echo(link, text)));
@@ -87,8 +94,10 @@ function plantBoot(program: Command, run: Run, globals: Globals): void {
   const boot = group(program, "boot", "how boots went");
   boot
     .command("timeline")
-    .description("the stages of this boot against their budgets")
-    .action(() => run.onCard(globals(), timeline));
+    .description("the stages of this boot against their budgets, and boots before it as lanes")
+    .option("--boots <number>", "how many boots before this one", whole, earlierDefault)
+    .option("--svg <file>", "draw them into this file as well")
+    .action((options: TimelineOptions) => run.onCard(globals(), (card) => timeline(card, options)));
   boot
     .command("history")
     .description("how the boots before this one ended")

@@ -13,9 +13,11 @@ import * as boot from "../machines/boot.ts";
 import * as record from "../machines/bootrecord.ts";
 import { step } from "../machines/fsm.ts";
 import { type Evidence, evidenceText, hardwareCause } from "../machines/resetcause.ts";
+import type { StageLog } from "../machines/stagelog.ts";
 import type { ResponseOf } from "../wire/commands.ts";
 import { decodeHandOff, type HandOff } from "../wire/handoff.ts";
 import { bootCodec } from "./bootcodec.ts";
+import { historyOf, stagesOf, timelinesOf } from "./boottold.ts";
 
 export interface BootIo {
   readonly clock: Clock;
@@ -61,6 +63,11 @@ export class BootHead {
   /** The firmware's countdown as its record tells it; null without one. */
   get countdown(): NonNullable<HandOff["countdown"]> | null {
     return this.handOff?.countdown ?? null;
+  }
+
+  /** A loader of ours chose this boot's slot and left its record. */
+  get isOfLoader(): boolean {
+    return this.handOff !== null;
   }
 
   /** The kernel's uptime when the timeline began; 0 where firmware tells of its own. */
@@ -139,7 +146,7 @@ export class BootHead {
     this.send({ kind: "step", atMs, name: "agent_start" });
     // This boot, and what is about to be tried, are on disk before anything that can hang.
     const uptimeMs = boot.uptimeMs(this.state, atMs);
-    this.journal.commit(record.mark(this.journal.value, "adopt", "take_over", uptimeMs));
+    this.journal.commit(record.mark(this.journal.value, "adopt", "take_over", uptimeMs, this.log));
   }
 
   /**
@@ -214,38 +221,24 @@ export class BootHead {
   }
 
   timeline(): ResponseOf<"boot.timeline"> {
-    const log = "log" in this.state ? this.state.log : [];
-    const zeroMs = log[0]?.startMs ?? 0;
-    const at = (ms: number): number => Math.round(ms - zeroMs);
-    return {
-      boot: this.id,
-      slot: this.entry?.slot ?? "a",
-      stages: log.map(({ stage, startMs, endMs, by, steps }) => {
-        const budget = boot.budgetMs(this.config.plan, stage);
-        const spentMs = (endMs ?? this.io.clock.now()) - startMs;
-        const bounded = Number.isFinite(budget);
-        return {
-          stage,
-          start_ms: at(startMs),
-          ...(endMs === null ? {} : { end_ms: at(endMs) }),
-          budget_ms: bounded ? budget : 0,
-          ...(bounded ? { margin_ms: Math.round(budget - spentMs) } : {}),
-          refreshed_by: by,
-          steps: steps.map(({ name, atMs }) => ({ name, at_ms: at(atMs) })),
-        };
-      }),
-    };
+    const { id, log, config, entry } = this;
+    const stages = stagesOf(log, config.plan, this.io.clock.now());
+    return { boot: id, slot: entry?.slot ?? "a", stages };
+  }
+
+  /** Boots before this one, newest first, without their first `skip`. */
+  timelines(skip: number): ResponseOf<"boot.timelines"> {
+    return timelinesOf(this.journal.value.past, this.config.plan, skip);
+  }
+
+  /** Stages of this boot so far; the last one is where we are. */
+  private get log(): readonly StageLog[] {
+    return "log" in this.state ? this.state.log : [];
   }
 
   history(): ResponseOf<"boot.history"> {
     const { past, current } = this.journal.value;
-    const all = current === null ? past : [...past, current];
-    return {
-      boots: all.map(({ machine: _machine, uptimeMs, ...entry }) => ({
-        ...entry,
-        uptime_ms: uptimeMs,
-      })),
-    };
+    return historyOf(current === null ? past : [...past, current]);
   }
 
   counters(): ResponseOf<"boot.counters"> {
@@ -314,7 +307,7 @@ export class BootHead {
     const { current } = value;
     if (current === null) return value;
     const uptimeMs = boot.uptimeMs(this.state, this.io.clock.now());
-    return record.mark(value, current.stage, current.step, uptimeMs);
+    return record.mark(value, current.stage, current.step, uptimeMs, this.log);
   }
 
   private send(event: boot.Event): void {
@@ -328,7 +321,8 @@ export class BootHead {
     switch (effect.kind) {
       case "mark": {
         const uptimeMs = boot.uptimeMs(this.state, effect.atMs);
-        journal.stage(record.mark(journal.value, effect.stage, effect.step, uptimeMs));
+        const { stage, step } = effect;
+        journal.stage(record.mark(journal.value, stage, step, uptimeMs, this.log));
         return;
       }
       case "entered": {

@@ -6,22 +6,26 @@ import {
   crashRecordsMax,
   emptyRecord,
   pastMax,
+  stagesMax,
 } from "../machines/bootrecord.ts";
 import { decodeMap, encodeMap } from "../wire/cbor.ts";
 import { bool, check, list, map, oneOf, optional, text, uint } from "../wire/shape.ts";
 
 const slot = oneOf("a", "b", "safe");
 const cause = oneOf("power", "watchdog", "commanded", "clean", "panic", "agent_restart", "unknown");
+const stage = oneOf("power_on", "os_load", "hand_off", "adopt", "runtime");
+const by = oneOf("nobody", "firmware", "countdown", "agent");
 const entry = map({
   boot: text,
   machine: text,
   slot,
-  stage: oneOf("power_on", "os_load", "hand_off", "adopt", "runtime"),
+  stage,
   step: text,
   uptimeMs: uint,
   cause,
   culprit: text,
   confirmed: bool,
+  stages: optional(list(map({ stage, startMs: uint, by }), stagesMax)),
 });
 const shape = map({
   boots: uint,

@@ -23,6 +23,8 @@ export interface Platform {
   crashRecords(): string[];
   /** What the kernel was started with; empty when it does not say. Source: /proc/cmdline. */
   commandLine(): string;
+  /** What the hook of early userspace says it did, see boot/linux/boot-hook.sh; empty without. */
+  bootHook(): string;
   /** Asks the operating system for an orderly reboot. Returns at once. */
   reboot(): void;
   /** Fields of `uname`, for SMP os info. */
@@ -74,6 +76,10 @@ export class LinuxPlatform implements Platform {
 
   commandLine(): string {
     return readText("/proc/cmdline");
+  }
+
+  bootHook(): string {
+    return readText("/run/kennel/boot-hook");
   }
 
   /** Runs `reboot`, which may hang: the watchdog is left counting behind it. */

@@ -5,6 +5,7 @@
  */
 
 import { causeOf } from "./resetcause.ts";
+import type { StageLog } from "./stagelog.ts";
 
 export const stageNames = ["power_on", "os_load", "hand_off", "adopt", "runtime"] as const;
 export type Stage = (typeof stageNames)[number];
@@ -37,6 +38,14 @@ export interface BootEntry {
   /** Who or what was to blame, when that was known before the reset; else empty. */
   readonly culprit: string;
   readonly confirmed: boolean;
+  /** When each stage began, ms since power-on, and who refreshed in it; absent = not noted. */
+  readonly stages?: readonly StageStart[];
+}
+
+export interface StageStart {
+  readonly stage: Stage;
+  readonly startMs: number;
+  readonly by: StageLog["by"];
 }
 
 /** Written before the agent or the card is ended on purpose. */
@@ -164,10 +173,24 @@ export function beginBoot(record: BootRecord, begin: Begin): Begun {
 }
 
 /** Notes how far the current boot came. */
-export function mark(record: BootRecord, stage: Stage, step: string, uptimeMs: number): BootRecord {
+export function mark(
+  record: BootRecord,
+  stage: Stage,
+  step: string,
+  uptimeMs: number,
+  log: readonly StageLog[] = [],
+): BootRecord {
   if (record.current === null) return record;
-  return { ...record, current: { ...record.current, stage, step, uptimeMs } };
+  const zeroMs = log[0]?.startMs ?? 0;
+  const stages = log.slice(-stagesMax).map(({ stage, startMs, by }) => {
+    return { stage, startMs: Math.max(Math.round(startMs - zeroMs), 0), by };
+  });
+  const noted = stages.length === 0 ? {} : { stages };
+  return { ...record, current: { ...record.current, stage, step, uptimeMs, ...noted } };
 }
+
+/** A boot has five. */
+export const stagesMax = 5;
 
 /** The current boot proved healthy: its slot is the active one, its failures are forgotten. */
 export function confirm(record: BootRecord): BootRecord {

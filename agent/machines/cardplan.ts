@@ -5,7 +5,8 @@
 import type { WatchdogFacts } from "../io/watchdog.ts";
 import type { ResponseOf, WatchdogState } from "../wire/commands.ts";
 import type { CoveragePlan } from "../wire/coverageplan.ts";
-import { habitsOf, worstHabits } from "./drivers.ts";
+import { type HookRecord, readHook } from "./boothook.ts";
+import { habitsOf, roundsOf, worstHabits } from "./drivers.ts";
 
 export interface CardFacts {
   /** Stages of this boot; their times are ms since its first one began. */
@@ -23,10 +24,12 @@ export interface CardFacts {
   readonly everyMs: number;
   /** /proc/cmdline */
   readonly commandLine: string;
+  /** The record of the early-userspace hook; empty without one. */
+  readonly hook: string;
 }
 
-/** Steps of the early-userspace hook, where it marks them. */
-const hookSteps = { probe: "driver_probe", open: "hook_open", user: "mount_root" } as const;
+/** The kernel's step with which programs begin. */
+const userStep = "mount_root";
 /** Programs end and file systems are unmounted; then the kernel shuts down its devices. */
 const rebootSpans = { programsMs: 10_000, kernelMs: 10_000 };
 /** How far a plan looks beyond the moment from which nothing changes, in promised timeouts. */
@@ -41,23 +44,27 @@ const magicCloseBit = 0x100;
 
 export function cardPlan(facts: CardFacts): CoveragePlan {
   const assumed: string[] = [];
-  const firmware = firmwareOf(facts);
+  const hook = readHook(facts.hook);
+  const firmware = firmwareOf(facts, hook);
   const leavesMs = firmware?.leaves_ms ?? 0;
-  const stepMs = (name: string): number | null => stepOf(facts, name);
-  const probeMs = stepMs(hookSteps.probe);
+  // The kernel's clock begins where the firmware leaves.
+  const upMs = (ms: number | null | undefined): number | null =>
+    ms == null ? null : leavesMs + ms;
+  const isLoaded = hook !== null && hook.loadedMs !== null && !hook.hadOne;
+  const probeMs = isLoaded ? upMs(hook.beganMs) : null;
   const driver = driverOf(facts, probeMs ?? leavesMs, assumed);
   if (driver !== undefined && probeMs === null) {
     assumed.push("the driver was loaded as soon as the kernel ran: nothing tells when");
   }
-  const openMs = stepMs(hookSteps.open);
+  const openMs = upMs(hook?.openedMs);
   const owner = driver === undefined ? undefined : ownerOf(facts);
   const until_ms = (owner?.open_ms ?? leavesMs) + facts.state.promise_ms * lookAhead;
   const { programsMs, kernelMs } = rebootSpans;
   const kernel_ms = until_ms + programsMs;
   const reboot = { at_ms: until_ms, kernel_ms, end_ms: kernel_ms + kernelMs };
-  return {
+  return inOrder({
     ...(firmware === undefined ? {} : { firmware }),
-    user_ms: stepMs(hookSteps.user) ?? leavesMs,
+    user_ms: stepOf(facts, userStep) ?? upMs(hook?.beganMs) ?? leavesMs,
     ...(driver === undefined ? {} : { driver }),
     core: coreOf(facts, assumed),
     ...(openMs === null || driver === undefined ? {} : { hook: { open_ms: openMs, passes: true } }),
@@ -65,7 +72,45 @@ export function cardPlan(facts: CardFacts): CoveragePlan {
     ...(owner?.name !== "agent" || facts.state.armed ? {} : { disarmed_ms: owner.open_ms }),
     until_ms,
     assumed,
+  });
+}
+
+/** Clocks of firmware and kernel may differ: what seems to come too early comes at once. */
+function inOrder(plan: CoveragePlan): CoveragePlan {
+  const { firmware, driver, hook, owner } = plan;
+  let lastMs = 0;
+  const after = (ms: number): number => {
+    lastMs = Math.max(lastMs, ms);
+    return lastMs;
   };
+  const load = firmware && {
+    ...firmware,
+    arms_ms: after(firmware.arms_ms),
+    refreshes_ms: firmware.refreshes_ms.map(after),
+    leaves_ms: after(firmware.leaves_ms),
+  };
+  const probe_ms = Math.max(driver?.probe_ms ?? 0, lastMs);
+  const user_ms = after(plan.user_ms);
+  after(driver === undefined ? 0 : probe_ms);
+  return {
+    ...plan,
+    ...(load === undefined ? {} : { firmware: load }),
+    user_ms,
+    ...(driver === undefined ? {} : { driver: { ...driver, probe_ms } }),
+    ...(hook === undefined ? {} : { hook: { ...hook, open_ms: after(hook.open_ms) } }),
+    ...(owner === undefined ? {} : { owner: { ...owner, open_ms: after(owner.open_ms) } }),
+    ...(plan.disarmed_ms === undefined ? {} : { disarmed_ms: after(plan.disarmed_ms) }),
+    ...later(plan, lastMs),
+  };
+}
+
+/** The end of the look ahead and the reboot, moved on when the boot took longer. */
+function later({ until_ms, reboot }: CoveragePlan, lastMs: number): Partial<CoveragePlan> {
+  const byMs = Math.max(lastMs - until_ms, 0);
+  if (reboot === undefined) return { until_ms: until_ms + byMs };
+  const { at_ms, kernel_ms, end_ms } = reboot;
+  const moved = { at_ms: at_ms + byMs, kernel_ms: kernel_ms + byMs, end_ms: end_ms + byMs };
+  return { until_ms: until_ms + byMs, reboot: moved };
 }
 
 /** Points in time as ms since power-on, or since the kernel's start on a card without firmware. */
@@ -78,7 +123,7 @@ function stepOf(facts: CardFacts, name: string): number | null {
   return found === undefined ? null : since(facts, found.at_ms);
 }
 
-function firmwareOf(facts: CardFacts): CoveragePlan["firmware"] {
+function firmwareOf(facts: CardFacts, hook: HookRecord | null): CoveragePlan["firmware"] {
   const { stages, firmwareMs, found } = facts;
   const load = stages.find(({ stage }) => stage === "os_load");
   const handOff = stages.find(({ stage }) => stage === "hand_off");
@@ -89,7 +134,8 @@ function firmwareOf(facts: CardFacts): CoveragePlan["firmware"] {
   const steps = load.steps.map(({ at_ms }) => since(facts, at_ms));
   const refreshes_ms = [...steps.slice(1 - refreshesMax), leaves_ms];
   const arms_ms = Math.min(since(facts, load.start_ms), ...refreshes_ms);
-  return { arms_ms, timeout_ms: firmwareMs, refreshes_ms, leaves_ms, stops: false, locks: false };
+  const locks = hook?.method === "lock";
+  return { arms_ms, timeout_ms: firmwareMs, refreshes_ms, leaves_ms, stops: false, locks };
 }
 
 function driverOf(facts: CardFacts, probe_ms: number, assumed: string[]): CoveragePlan["driver"] {
@@ -134,7 +180,8 @@ function guessed(
 function heartbeatOf(found: WatchdogFacts, name: string, assumed: string[]): number {
   const parameter = Number(found.driverSettings.heartbeat ?? found.driverSettings.timeout);
   if (parameter > 0) return parameter * 1000;
-  if (found.timeoutMs !== null && found.timeoutMs > 0) return Math.round(found.timeoutMs);
+  const roundMs = Math.round((found.timeoutMs ?? 0) / roundsOf(found.driver));
+  if (roundMs > 0) return roundMs;
   assumed.push(`${name} opens with ${heartbeatDefaultMs / 1000} s: it does not tell`);
   return heartbeatDefaultMs;
 }
@@ -145,14 +192,18 @@ function ownerOf(facts: CardFacts): CoveragePlan["owner"] {
   const open_ms = since(facts, adopted?.start_ms ?? 0);
   const holder = found?.holder ?? null;
   if (holder !== null) {
-    const timeout_ms = found?.timeoutMs || heartbeatDefaultMs;
+    const rounds = roundsOf(found?.driver ?? null);
+    const timeout_ms = Math.round((found?.timeoutMs ?? 0) / rounds) || heartbeatDefaultMs;
     const every_ms = Math.ceil(timeout_ms / 2);
     const name = `${holder.name} (pid ${holder.pid})`;
     return { name, open_ms, timeout_ms, promise_ms: timeout_ms, every_ms, service: false };
   }
   const service = state.via === "service";
-  const timeout_ms = state.hardware_ms > 0 ? state.hardware_ms : state.promise_ms;
-  const promise_ms = service ? state.promise_ms : timeout_ms;
+  // What the agent calls T1 is the whole way to the reset.
+  const wholeMs = state.hardware_ms > 0 ? state.hardware_ms : state.promise_ms;
+  const timeout_ms = Math.max(Math.round(wholeMs / roundsOf(found?.driver ?? null)), 1);
+  // Its last refresh leaves the whole way: in a plan, which leaves the first round, it is earlier.
+  const promise_ms = service ? state.promise_ms - wholeMs + timeout_ms : timeout_ms;
   const every_ms = Math.max(Math.round(everyMs), 1);
   return { name: "agent", open_ms, timeout_ms, promise_ms, every_ms, service };
 }

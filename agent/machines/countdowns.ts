@@ -21,12 +21,29 @@ export interface Countdown {
   readonly by: string;
 }
 
+/** Why a hang is never caught, for machines; with each goes a remedy (machines/protection.ts). */
+export type GapCode =
+  | "unarmed"
+  | "firmware_stops"
+  | "driver_stops"
+  | "open_timeout"
+  | "no_magic_close"
+  | "stop_on_reboot"
+  | "other_owner"
+  | "kernel_timer"
+  | "disarmed";
+
+export interface Why {
+  readonly code: GapCode;
+  readonly text: string;
+}
+
 export interface Stretch {
   readonly fromMs: number;
   readonly stage: Stage | "reboot";
-  /** Null while it stands still, and why. */
+  /** Null while it stands still, and why; else that is null. */
   readonly countdown: Countdown | null;
-  readonly why: string;
+  readonly why: Why | null;
 }
 
 /** What the kernel's core does when a descriptor is closed without the magic character. */
@@ -67,12 +84,12 @@ export function closingOf(plan: CoveragePlan, driver: Driver): Closing {
   return isLocked(plan) ? "locked" : "stopped";
 }
 
-export function closingText({ name }: Driver, closing: "stopped" | "kernel"): string {
-  if (closing === "stopped") {
-    return `${name} has no magic close: when its owner is gone the countdown is stopped`;
-  }
-  const why = "when its owner is gone the kernel refreshes for ever";
-  return `${name} cannot be stopped and has no magic close: ${why}`;
+export function closingWhy({ name }: Driver, closing: "stopped" | "kernel"): Why {
+  const what =
+    closing === "stopped"
+      ? `${name} has no magic close: when its owner is gone the countdown is stopped`
+      : `${name} cannot be stopped: when its owner is gone the kernel refreshes for ever`;
+  return { code: "no_magic_close", text: what };
 }
 
 /** The kernel refreshes what firmware armed, from the loading of the driver to the first open. */
@@ -91,7 +108,7 @@ export function lastByKernelMs({ core }: CoveragePlan, driver: Driver): number {
 /** What the countdown does until the reset that ends a reboot, oldest stretch first. */
 export function stretchesOf(plan: CoveragePlan): Stretch[] {
   const { firmware, driver, hook, owner, reboot } = plan;
-  const all: Stretch[] = [off(0, "power_on", "nothing is armed before")];
+  const all: Stretch[] = [off(0, "power_on", "unarmed", "nothing is armed before")];
   if (firmware !== undefined) all.push(...loading(plan, firmware));
   if (driver !== undefined) {
     all.push(...probed(plan, driver, all.at(-1) as Stretch));
@@ -101,18 +118,19 @@ export function stretchesOf(plan: CoveragePlan): Stretch[] {
       all.push(...rebooting(plan, driver, owner, reboot));
     }
     const { disarmed_ms } = plan;
-    if (disarmed_ms !== undefined) all.push(off(disarmed_ms, "runtime", "it was disarmed"));
+    if (disarmed_ms !== undefined)
+      all.push(off(disarmed_ms, "runtime", "disarmed", "it was disarmed"));
   }
   // What a later one overtakes never began.
   return all.filter(({ fromMs }, at) => all.slice(at + 1).every((later) => later.fromMs > fromMs));
 }
 
-function off(fromMs: number, stage: Stretch["stage"], why: string): Stretch {
-  return { fromMs, stage, countdown: null, why };
+function off(fromMs: number, stage: Stretch["stage"], code: GapCode, text: string): Stretch {
+  return { fromMs, stage, countdown: null, why: { code, text } };
 }
 
 function on(fromMs: number, stage: Stretch["stage"], countdown: Countdown): Stretch {
-  return { fromMs, stage, countdown, why: "" };
+  return { fromMs, stage, countdown, why: null };
 }
 
 /** A countdown that nobody refreshes again. */
@@ -125,7 +143,12 @@ function loading(plan: CoveragePlan, firmware: NonNullable<CoveragePlan["firmwar
   const times = [arms_ms, ...refreshes_ms];
   const load = times.map((time) => on(time, "os_load", last(time, spanMs, "firmware, by steps")));
   const counting = last(times.at(-1) ?? arms_ms, spanMs, "nobody: firmware's countdown");
-  const stopped = off(leaves_ms, "hand_off", "the firmware stops its countdown as it leaves");
+  const stopped = off(
+    leaves_ms,
+    "hand_off",
+    "firmware_stops",
+    "the firmware stops its countdown as it leaves",
+  );
   const after = stops && !isLocked(plan) ? stopped : on(leaves_ms, "hand_off", counting);
   return [...load, after];
 }
@@ -137,7 +160,14 @@ function probed(plan: CoveragePlan, driver: Driver, before: Stretch): Stretch[] 
   if (countdown === null) return [{ ...before, fromMs: probe_ms, stage: "adopt" }];
   const spanMs = spanOf(driver, heartbeat_ms);
   if (at_probe === "stops" && !isLocked(plan)) {
-    return [off(probe_ms, "adopt", `${name} stops the running countdown when it is loaded`)];
+    return [
+      off(
+        probe_ms,
+        "adopt",
+        "driver_stops",
+        `${name} stops the running countdown when it is loaded`,
+      ),
+    ];
   }
   if (at_probe === "stops") {
     return [on(probe_ms, "adopt", last(probe_ms, spanMs, `nobody: ${name}, locked`))];
@@ -159,7 +189,8 @@ function hooked(
   const { open_ms, passes } = hook;
   const { heartbeat_ms } = driver;
   const closing = passes ? "held" : closingOf(plan, driver);
-  if (closing === "stopped") return [off(open_ms, "adopt", closingText(driver, closing))];
+  if (closing === "stopped")
+    return [off(open_ms, "adopt", "no_magic_close", closingWhy(driver, closing).text)];
   const spanMs = spanOf(driver, heartbeat_ms);
   const once = last(open_ms, spanMs, "nobody: opened by the hook");
   const repeated = { ...once, repeats: true, endsMs: Infinity, by: "kernel" };
@@ -196,17 +227,20 @@ function rebooting(
   const { at_ms, kernel_ms } = reboot;
   const spanMs = openSpanOf(driver, owner.timeout_ms);
   const isOther = owner.name !== "agent";
-  const closing = isOther || plan.hook?.passes ? "held" : closingOf(plan, driver);
+  const closing = isOther || owner.kept === true ? "held" : closingOf(plan, driver);
   const by = closing === "kernel" ? "kernel" : isOther ? owner.name : "nobody: counts to the reset";
   const repeats = isOther || closing === "kernel";
   // A reset in the course of a reboot is one that was asked for.
   const countdown: Countdown = { sinceMs: at_ms, repeats, spanMs, endsMs: Infinity, by };
-  const stopped = closing === "stopped" ? off(at_ms, "reboot", closingText(driver, closing)) : null;
+  const stopped =
+    closing === "stopped"
+      ? off(at_ms, "reboot", "no_magic_close", closingWhy(driver, closing).text)
+      : null;
   const first = stopped ?? on(at_ms, "reboot", countdown);
   const halts = driver.stop_on_reboot && driver.can_stop && !isLocked(plan);
   if (stopped === null && halts) {
     const why = "stop_on_reboot makes the kernel stop the countdown before it reboots";
-    return [first, off(kernel_ms, "reboot", why)];
+    return [first, off(kernel_ms, "reboot", "stop_on_reboot", why)];
   }
   const sinceMs = repeats ? kernel_ms : at_ms;
   const rest = first.countdown === null ? null : { ...countdown, sinceMs };

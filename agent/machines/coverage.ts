@@ -6,8 +6,9 @@ import { Failure } from "../errors.ts";
 import type { CoveragePlan } from "../wire/coverageplan.ts";
 import {
   closingOf,
-  closingText,
+  closingWhy,
   type Driver,
+  type GapCode,
   isKeptByKernel,
   lastByKernelMs,
   type Owner,
@@ -15,6 +16,7 @@ import {
   type Stretch,
   spanOf,
   stretchesOf,
+  type Why,
 } from "./countdowns.ts";
 
 /**
@@ -27,7 +29,7 @@ export type Hang = (typeof hangNames)[number];
 /** What becomes of a hang: a reset at most `withinMs` after it, or none, and why. */
 export type Fate =
   | { readonly kind: "reset"; readonly withinMs: number }
-  | { readonly kind: "never"; readonly why: string };
+  | { readonly kind: "never"; readonly code: GapCode; readonly why: string };
 
 export interface Interval {
   readonly fromMs: number;
@@ -44,6 +46,7 @@ export interface Gap {
   readonly fromMs: number;
   readonly toMs: number;
   readonly hang: Hang;
+  readonly code: GapCode;
   readonly why: string;
 }
 
@@ -153,7 +156,7 @@ function fatesOf(
   const { driver, owner, reboot } = plan;
   const isTimer = driver?.software === true && stretch.countdown !== null;
   const timer = `${driver?.name} is a timer of the kernel and dies with it`;
-  const machine = isTimer ? never(timer) : ofMachine(stretch, atMs);
+  const machine = isTimer ? never({ code: "kernel_timer", text: timer }) : ofMachine(stretch, atMs);
   const isEarly = atMs < plan.user_ms;
   const isLate = atMs >= (reboot?.kernel_ms ?? Infinity);
   const isDisarmed = atMs >= (plan.disarmed_ms ?? Infinity);
@@ -164,8 +167,9 @@ function fatesOf(
   const programs = ofPrograms(plan, driver, stretch, atMs);
   if (owner === undefined) return { machine, programs };
   if (owner.name !== "agent") {
-    const why = `${owner.name} refreshes whatever becomes of the agent`;
-    const agent_loop = wellResetMs === null ? never(why) : resetAt(wellResetMs, atMs);
+    const text = `${owner.name} refreshes whatever becomes of the agent`;
+    const isReset = wellResetMs !== null;
+    const agent_loop = isReset ? resetAt(wellResetMs, atMs) : never({ code: "other_owner", text });
     return { machine, programs, agent_loop };
   }
   if (atMs < owner.open_ms) {
@@ -178,8 +182,8 @@ function fatesOf(
   return { machine, programs, agent_loop, agent_killed: ofKilled(plan, driver, owner) };
 }
 
-function never(why: string): Fate {
-  return { kind: "never", why };
+function never({ code, text }: Why): Fate {
+  return { kind: "never", code, why: text };
 }
 
 function resetIn(withinMs: number): Fate {
@@ -192,10 +196,12 @@ function resetAt(resetMs: number, atMs: number): Fate {
 
 /** Of a machine that stands still; of a kernel timer see `fatesOf`. */
 function ofMachine({ countdown, why }: Stretch, atMs: number): Fate {
-  if (countdown === null) return never(why);
+  if (countdown === null) return never(why ?? unarmed);
   const { sinceMs, repeats, spanMs } = countdown;
   return repeats ? resetIn(spanMs) : resetAt(sinceMs + spanMs, atMs);
 }
+
+const unarmed: Why = { code: "unarmed", text: "nothing is armed" };
 
 /** From the moment at which its owner stands still to the reset, at most. */
 function ownSpan(driver: Driver, owner: Owner, isServed: boolean): number {
@@ -228,23 +234,26 @@ function unopened(plan: CoveragePlan, driver: Driver, atMs: number): Fate {
   return resetAt(lastMs + spanOf(driver, driver.heartbeat_ms), atMs);
 }
 
-const kernelForEver = "open_timeout=0 lets the kernel refresh for a userspace that never comes";
+const kernelForEver: Why = {
+  code: "open_timeout",
+  text: "open_timeout=0 lets the kernel refresh for a userspace that never comes",
+};
 
 /** The hook has opened the device, and the agent never takes over. */
 function afterHook(plan: CoveragePlan, driver: Driver, atMs: number): Fate {
   const { open_ms, passes } = plan.hook ?? { open_ms: 0, passes: false };
   const closing = passes ? "held" : closingOf(plan, driver);
-  if (closing === "stopped" || closing === "kernel") return never(closingText(driver, closing));
+  if (closing === "stopped" || closing === "kernel") return never(closingWhy(driver, closing));
   const { heartbeat_ms } = driver;
   const spanMs =
     closing === "locked" ? spanOf(driver, heartbeat_ms) : openSpanOf(driver, heartbeat_ms);
   return resetAt(open_ms + spanMs, atMs);
 }
 
-/** The kernel closes what the dead process had open; a passed descriptor has another holder. */
+/** The kernel closes what the dead process had open, unless another one holds it too. */
 function ofKilled(plan: CoveragePlan, driver: Driver, owner: Owner): Fate {
-  const closing = plan.hook?.passes ? "held" : closingOf(plan, driver);
-  if (closing === "stopped" || closing === "kernel") return never(closingText(driver, closing));
+  const closing = owner.kept === true ? "held" : closingOf(plan, driver);
+  if (closing === "stopped" || closing === "kernel") return never(closingWhy(driver, closing));
   return resetIn(ownSpan(driver, owner, false));
 }
 
@@ -256,9 +265,9 @@ function ofRebooting(
   stretch: Stretch,
   atMs: number,
 ): Fate {
-  const isClosed = owner.name === "agent" && plan.hook?.passes !== true;
+  const isClosed = owner.name === "agent" && owner.kept !== true;
   const closing = isClosed ? closingOf(plan, driver) : "held";
-  if (closing === "kernel") return never(closingText(driver, closing));
+  if (closing === "kernel") return never(closingWhy(driver, closing));
   return ofMachine(stretch, atMs);
 }
 
@@ -269,11 +278,11 @@ function gapsOf(intervals: readonly Interval[], beginsMs: number): Gap[] {
     for (const hang of hangNames) {
       const fate = fates[hang];
       if (fate?.kind !== "never" || toMs <= beginsMs) continue;
-      const { why } = fate;
+      const { code, why } = fate;
       const isNext = (gap: Gap): boolean =>
         gap.toMs === fromMs && gap.hang === hang && gap.why === why;
       const at = gaps.findIndex(isNext);
-      const gap = gaps[at] ?? { fromMs: Math.max(fromMs, beginsMs), toMs, hang, why };
+      const gap = gaps[at] ?? { fromMs: Math.max(fromMs, beginsMs), toMs, hang, code, why };
       gaps.splice(at < 0 ? gaps.length : at, 1, { ...gap, toMs });
     }
   }

@@ -1,12 +1,13 @@
 /** Tells stories on a rig, one after the other, and keeps count. */
 import { Failure } from "../errors.ts";
 import { CardFailed, type Rig } from "./rig.ts";
+import { explains } from "./stories/explains.ts";
 import { resets } from "./stories/resets.ts";
 import { survives } from "./stories/survives.ts";
 import { tells } from "./stories/tells.ts";
 import type { Story } from "./story.ts";
 
-export const stories: readonly Story[] = [...tells, ...resets, ...survives];
+export const stories: readonly Story[] = [...tells, ...explains, ...resets, ...survives];
 
 /** `fault`: the rig failed, and nothing is known of the card. */
 export interface Told {

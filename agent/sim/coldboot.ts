@@ -19,9 +19,9 @@ export interface Hanging {
   readonly atMs: number;
 }
 
-/** Timeouts beyond any plan: the chip itself refuses none. */
-/** Any timeout, and half of it, to the half millisecond: the chip may count it down twice. */
-const anyModel = { ...plainModel, minMs: 1, maxMs: Infinity, ticksPerS: 2000, tickMs: 0.5 };
+/** Timeouts beyond any plan, to the microsecond: the chip itself refuses and rounds none. */
+const fine = { stepMs: 0.001, ticksPerS: 1_000_000, tickMs: 0.001 };
+const anyModel = { ...plainModel, ...fine, minMs: 1, maxMs: Infinity };
 
 export class ColdBoot {
   /** When the card was reset, ms since power-on; null while it was not. */
@@ -41,9 +41,9 @@ export class ColdBoot {
   /** `hanging`: what hangs and when; null for a card that stays well, and does not reboot. */
   constructor(plan: CoveragePlan, hanging: Hanging | null) {
     this.plan = plan;
-    const expiries = plan.driver?.expiries ?? 1;
+    const rounds = plan.driver?.expiries ?? 1;
     const life = plan.driver?.software === true ? this.machine : this.clock;
-    this.chip = new SimChip(life, { ...anyModel, rounds: expiries }, () => this.reset());
+    this.chip = new SimChip(life, { ...anyModel, rounds }, () => this.reset());
     if (plan.firmware !== undefined) this.boot(plan.firmware);
     if (plan.driver !== undefined) this.load(plan.driver);
     if (plan.hook !== undefined) this.at(this.programs, plan.hook.open_ms, () => this.hook());
@@ -175,7 +175,7 @@ export class ColdBoot {
   private killAgent(): void {
     this.loop.kill();
     this.thread.kill();
-    if (this.ownerHasOpened && this.plan.hook?.passes !== true) this.kernel?.close();
+    if (this.ownerHasOpened && this.plan.owner?.kept !== true) this.kernel?.close();
     this.ownerHasOpened = false;
   }
 

@@ -254,7 +254,9 @@ export class Firmware {
   /** The step about to be run, so that a hang inside it is found by name at the next boot. */
   private note(stage: Stage, name: string): void {
     const { record, clock } = this.env;
-    record.commit(mark(record.value, stage, name, boot.uptimeMs(this.state, clock.now())));
+    const log = "log" in this.state ? this.state.log : [];
+    const uptimeMs = boot.uptimeMs(this.state, clock.now());
+    record.commit(mark(record.value, stage, name, uptimeMs, log));
   }
 }
 

@@ -332,6 +332,7 @@ export class World {
       resetCause: () => (this.cause === "watchdog" ? "unknown" : this.cause),
       crashRecords: () => this.crashRecords.slice(),
       commandLine: () => "",
+      bootHook: () => "",
       reboot: () => {
         this.clock.at(this.clock.now() + rebootMs, () => this.reset("reboot"));
       },

@@ -6,6 +6,7 @@
  * Times are milliseconds on the card's monotonic clock (`at_ms`), spans are `_ms` as well.
  * Groups 0 and 10 are the standard ones of SMP: their success maps hold exactly the standard keys.
  */
+import { backend, bootTimeline, cause, protection, slot, stage } from "./bodies.ts";
 import { coveragePlan } from "./coverageplan.ts";
 import {
   bool,
@@ -61,11 +62,6 @@ export const packetBytesMax = 2048;
 const none = map({});
 /** Echo gives back whatever a packet holds. */
 const packetText = textOf(packetBytesMax);
-const stage = oneOf("power_on", "os_load", "hand_off", "adopt", "runtime");
-const slot = oneOf("a", "b", "safe");
-const cause = oneOf("power", "watchdog", "commanded", "clean", "panic", "agent_restart", "unknown");
-const backend = oneOf("direct", "service", "simulated", "none");
-
 const criterion = map({
   name: text,
   value: text,
@@ -232,18 +228,7 @@ export const commands = {
       journal: oneOf("ok", "degraded"),
     }),
   ),
-  "card.protection": command(
-    64,
-    2,
-    "read",
-    none,
-    map({
-      protected: bool,
-      protection: text,
-      stages: list(map({ stage, covered: bool, uncovered_ms: optional(uint), because: text }), 8),
-      next: list(text, 16),
-    }),
-  ),
+  "card.protection": command(64, 2, "read", none, protection),
   "card.readiness": command(
     64,
     3,
@@ -287,6 +272,14 @@ export const commands = {
     "read",
     none,
     map({ present: bool, problem: optional(text), record: optional(record(scalar)) }),
+  ),
+  /** Boots before this one, newest first; as many as fit one packet. */
+  "boot.timelines": command(
+    65,
+    4,
+    "read",
+    map({ skip: optional(uint) }),
+    map({ boots: list(bootTimeline, 8), more: bool }),
   ),
   "wdt.probe": command(66, 0, "read", none, probe),
   "wdt.state": command(66, 1, "read", none, watchdogState),

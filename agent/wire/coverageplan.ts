@@ -56,7 +56,7 @@ export const coveragePlan = map({
   hook: optional(
     map({
       open_ms: uint,
-      /** The descriptor stays open for the owner; else it is closed at once, without magic. */
+      /** It stays open until the owner takes over; else it is closed at once, without magic. */
       passes: bool,
     }),
   ),
@@ -66,7 +66,7 @@ export const coveragePlan = map({
       /** `agent`, or the program that refreshes whatever becomes of the agent. */
       name: text,
       open_ms: uint,
-      /** T1, as granted. */
+      /** T1, as granted: to the first expiry. */
       timeout_ms: uint,
       /** T2: the reset comes so long after the last check-in. Equal to T1 without a service. */
       promise_ms: uint,
@@ -74,6 +74,8 @@ export const coveragePlan = map({
       every_ms: uint,
       /** A thread refreshes for it until T2 has passed. */
       service: bool,
+      /** The descriptor is held elsewhere too (systemd's store): no death closes it. */
+      kept: optional(bool),
     }),
   ),
   /** The agent was told to disarm it; absent where it was not. */

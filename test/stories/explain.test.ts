@@ -2,7 +2,9 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { coverageOf } from "../../agent/machines/coverage.ts";
-import { ask, card, runningCard } from "../worlds.ts";
+import { encodeMap } from "../../agent/wire/cbor.ts";
+import { packetBytesMax } from "../../agent/wire/commands.ts";
+import { ask, card, confirmed, reportsOf, runningCard } from "../worlds.ts";
 
 const stories = suite("explain");
 
@@ -40,6 +42,67 @@ stories("a card that was disarmed says that nothing of its runtime is covered", 
     gaps.map(({ hang, why }) => [hang, why]),
     [["machine", "it was disarmed"]],
   );
+});
+
+stories("B10-03 a change of the protection is an event, and what stays the same is none", () => {
+  const world = runningCard({ watchdog: { allow_disarm: true } });
+  const told = (): unknown[] => reportsOf(world, "card:protection").map(({ weak }) => weak);
+  const before = told().length;
+  world.advance(hourMs);
+  assert.is(told().length, before);
+  const send = (kind: "hold" | "disarm"): void => {
+    const atMs = world.clock.now();
+    world.agent?.call(() => {
+      if (kind === "disarm") world.agent?.watchdog.send({ kind, atMs, by: "test" });
+      else world.agent?.watchdog.send({ kind, atMs, by: "test", forMs: 60_000 });
+    });
+    world.advance(1000);
+  };
+  send("hold");
+  world.advance(120_000);
+  send("disarm");
+  // A simulated watchdog never covers anything: by what a stage is guarded is all that changes.
+  assert.is(told().length, before + 1);
+  assert.match(String(told().at(-1)), /runtime/);
+});
+
+stories("boots that ended early are told stage by stage, each answer within a packet", () => {
+  const world = card();
+  world.bootFaults.a = { hang: { stage: "hand_off", step: "kernel_init" } };
+  world.power(true);
+  confirmed(world, hourMs);
+  for (let boot = 0; boot < 5; boot += 1) {
+    world.reset("reboot");
+    confirmed(world, hourMs);
+  }
+  const { agent } = world;
+  const pages = [0, 3, 6].map((skip) => agent?.boot.timelines(skip));
+  const boots = pages.flatMap((page) => page?.boots ?? []);
+  assert.equal(
+    pages.map((page) => page?.more),
+    [true, true, false],
+  );
+  for (const page of pages) assert.ok(encodeMap({ ...page }).length < packetBytesMax - 8);
+  const died = boots.filter(({ cause }) => cause === "watchdog").at(-1);
+  assert.equal(
+    [died?.ended_in, died?.stages.map(({ stage, refreshed_by }) => [stage, refreshed_by])],
+    [
+      "hand_off",
+      [
+        ["power_on", "nobody"],
+        ["os_load", "firmware"],
+        ["hand_off", "countdown"],
+      ],
+    ],
+  );
+  const whole = boots[0]?.stages ?? [];
+  assert.equal(
+    whole.map(({ stage }) => stage),
+    ["power_on", "os_load", "hand_off", "adopt", "runtime"],
+  );
+  for (const [at, { start_ms, end_ms }] of whole.entries()) {
+    assert.ok(end_ms >= start_ms && start_ms === (whole[at - 1]?.end_ms ?? 0));
+  }
 });
 
 stories.run();

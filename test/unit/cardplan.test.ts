@@ -6,6 +6,8 @@ import { type CardFacts, cardPlan } from "../../agent/machines/cardplan.ts";
 import { coverageOf } from "../../agent/machines/coverage.ts";
 import type { WatchdogState } from "../../agent/wire/commands.ts";
 
+import { fuzz } from "../fuzz.ts";
+
 const test = suite("card plan");
 
 const facts: WatchdogFacts = {
@@ -66,6 +68,7 @@ const card: CardFacts = {
   state,
   everyMs: 15_000,
   commandLine: "quiet root=/dev/sda1",
+  hook: "",
 };
 
 /** What is never caught with these facts, as `hang: why`. */
@@ -118,16 +121,43 @@ test("of an unknown driver the worse is assumed, unless its countdown ran on", (
   assert.is(cardPlan({ ...card, found: unknown }).driver?.at_probe, "keeps");
 });
 
-test("steps that the hook marks are the times of driver and hook", () => {
-  const marks = [
-    { name: "driver_probe", at_ms: 12_000 },
-    { name: "hook_open", at_ms: 12_100 },
-  ];
-  const stages = card.stages.map((stage) =>
-    stage.stage === "hand_off" ? { ...stage, steps: marks } : stage,
-  );
-  const { driver, hook } = cardPlan({ ...card, stages });
-  assert.equal([driver?.probe_ms, hook], [12_000, { open_ms: 12_100, passes: true }]);
+const record = "version=1\ndriver=i6300esb\nmethod=hold\nbegan=3.10\nloaded=3.22\nopened=3.25\n";
+
+test("the hook's record tells when driver and device were taken, on the kernel's clock", () => {
+  const { driver, hook, firmware } = cardPlan({ ...card, hook: `${record}before=no\n` });
+  assert.equal([driver?.probe_ms, hook], [12_100, { open_ms: 12_250, passes: true }]);
+  assert.is(firmware?.locks, false);
+  const locked = cardPlan({ ...card, hook: record.replace("=hold", "=lock") });
+  assert.is(locked.firmware?.locks, true);
+  assert.is(cardPlan({ ...card, hook: `${record}before=yes\n` }).driver?.probe_ms, 9000);
+  for (const wrong of ["", "version=2\n", record.replace("3.10", "soon")]) {
+    assert.is(cardPlan({ ...card, hook: wrong }).hook, undefined);
+  }
+});
+
+test("a driver that expires twice is planned with the way to the first expiry", () => {
+  const { owner, driver } = cardPlan(card);
+  assert.equal([driver?.expiries, owner?.timeout_ms], [2, 30_000]);
+});
+
+test("whatever the clocks of firmware and kernel say, the plan makes sense", () => {
+  fuzz(500, (random) => {
+    const anyMs = (): number => random.range(0, 200_000) - 50_000;
+    const names = ["mount_root", "load_kernel"];
+    const upS = (): number => random.range(0, 99);
+    const hook = `version=1\nbegan=${upS()}\nloaded=${upS()}\nopened=${upS()}\n`;
+    const stages = card.stages
+      .filter(() => random.chance(0.8))
+      .map((stage) => ({
+        ...stage,
+        start_ms: anyMs(),
+        steps: names.filter(() => random.chance(0.4)).map((name) => ({ name, at_ms: anyMs() })),
+      }));
+    const state = { ...card.state, armed: random.chance(0.7), hardware_ms: random.pick([0, 9000]) };
+    const found = random.chance(0.8) ? { ...facts, timeoutMs: random.pick([0, null, 5]) } : null;
+    const firmwareMs = random.pick([null, 0, 30_000]);
+    coverageOf(cardPlan({ ...card, stages, state, found, firmwareMs, beganMs: anyMs(), hook }));
+  });
 });
 
 test.run();

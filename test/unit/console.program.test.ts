@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
@@ -295,6 +295,39 @@ test("every exit status and every failure stands in help exit-codes", () => {
   assert.equal(codes.sort(), Object.keys(policy).sort());
 });
 
+test("boot timeline draws this and earlier boots; what the card says is escaped", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "kennel-svg-"));
+  const path = join(folder, "boots.svg");
+  const ran = await run(nic7(), `--json boot timeline --svg ${path}`);
+  const { data } = objectOf(ran) as { data: { earlier: { boot: string }[] } };
+  assert.equal(
+    data.earlier.map(({ boot }) => boot),
+    ["11-5c7712de", "10-00aa11bb"],
+  );
+  const svg = readFileSync(path, "utf8");
+  assert.is(svg.match(/<rect [^>]*><title>/g)?.length, 5 + 3 + 5);
+  assert.match(
+    svg,
+    /<title>os_load: from 2\.1 s, took 42\.6 s, budget 5 min 00 s, margin 4 min 17 s/,
+  );
+  assert.match(svg, /watchdog in hand_off \/ kernel_init, dataplane/);
+  const hostile = nic7({ "card.hello": () => ({ ...hello, name: 'x"<script>&' }) });
+  await run(hostile, `boot timeline --boots 0 --svg ${path}`);
+  const drawn = readFileSync(path, "utf8");
+  assert.match(drawn, /Boots of x&quot;&lt;script&gt;&amp;</);
+  assert.is(drawn.match(/<rect [^>]*><title>/g)?.length, 5);
+  rmSync(folder, { recursive: true });
+  assert.is((await run(nic7(), `boot timeline --svg ${path}`)).exit, exitCodes.usage);
+});
+
+test("a card that does not know earlier timelines shows the present one", async () => {
+  const old = nic7({ "boot.timelines": () => ({ rc: 8 }) });
+  const { exit, stdout } = await run(old, "boot timeline");
+  assert.is(exit, 0);
+  assert.match(stdout, /running/);
+  assert.not.match(stdout, /kernel_init/);
+});
+
 test("a coverage plan in a file is explained without any card", async () => {
   const folder = mkdtempSync(join(tmpdir(), "kennel-plan-"));
   const path = join(folder, "plan.json");
@@ -309,7 +342,7 @@ test("a coverage plan in a file is explained without any card", async () => {
   const core = { handle_boot_enabled: true, open_timeout_ms: 0 };
   const gap = await explain(JSON.stringify({ ...plainPlan, core }));
   assert.is(gap.exit, exitCodes.verdict);
-  assert.match(gap.stdout, /"from_ms":13500,"to_ms":41200,"hang":"programs","why":"open_timeout=0/);
+  assert.match(gap.stdout, /"from_ms":13500,"to_ms":41200,"hang":"programs","code":"open_timeout"/);
   for (const wrong of ["{", "{}", JSON.stringify({ ...plainPlan, user_ms: 1 })]) {
     assert.is((await explain(wrong)).exit, exitCodes.usage);
   }

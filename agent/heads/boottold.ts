@@ -1,0 +1,63 @@
+/** How boots are told over the wire: this one's stages and those before it. Pure. */
+import { type BootPlan, budgetMs } from "../machines/boot.ts";
+import type { BootEntry } from "../machines/bootrecord.ts";
+import type { StageLog } from "../machines/stagelog.ts";
+import type { ResponseOf } from "../wire/commands.ts";
+
+type Stages = ResponseOf<"boot.timeline">["stages"];
+
+/** Boots in one answer: with five stages each one takes up to 500 bytes of 2048. */
+export const bootsPerAnswer = 3;
+
+/** The stages of the present boot; times are ms since the first one began. */
+export function stagesOf(log: readonly StageLog[], plan: BootPlan, nowMs: number): Stages {
+  const zeroMs = log[0]?.startMs ?? 0;
+  const at = (ms: number): number => Math.round(ms - zeroMs);
+  return log.map(({ stage, startMs, endMs, by, steps }) => ({
+    stage,
+    start_ms: at(startMs),
+    ...(endMs === null ? {} : { end_ms: at(endMs) }),
+    ...budget(plan, stage, (endMs ?? nowMs) - startMs),
+    refreshed_by: by,
+    steps: steps.map(({ name, atMs }) => ({ name, at_ms: at(atMs) })),
+  }));
+}
+
+/** Ended boots, newest first. A stage ends where the next begins, the last one with the boot. */
+export function timelinesOf(
+  past: readonly BootEntry[],
+  plan: BootPlan,
+  skip: number,
+): ResponseOf<"boot.timelines"> {
+  const newest = past.toReversed().slice(skip);
+  const boots = newest.slice(0, bootsPerAnswer).map((entry) => {
+    const { stages = [], stage, uptimeMs, machine: _machine, ...told } = entry;
+    const spans = stages.map(({ stage, startMs, by }, at) => {
+      const end_ms = Math.max(stages[at + 1]?.startMs ?? uptimeMs, startMs);
+      const spent = budget(plan, stage, end_ms - startMs);
+      return { stage, start_ms: startMs, end_ms, ...spent, refreshed_by: by };
+    });
+    return { ...told, ended_in: stage, uptime_ms: uptimeMs, stages: spans };
+  });
+  return { boots, more: newest.length > boots.length };
+}
+
+/** How the remembered boots ended, oldest first. */
+export function historyOf(boots: readonly BootEntry[]): ResponseOf<"boot.history"> {
+  return {
+    boots: boots.map(({ machine: _machine, stages: _stages, uptimeMs, ...entry }) => ({
+      ...entry,
+      uptime_ms: uptimeMs,
+    })),
+  };
+}
+
+function budget(
+  plan: BootPlan,
+  stage: BootEntry["stage"],
+  spentMs: number,
+): { budget_ms: number; margin_ms?: number } {
+  const budget_ms = budgetMs(plan, stage);
+  if (!Number.isFinite(budget_ms)) return { budget_ms: 0 };
+  return { budget_ms, margin_ms: Math.round(budget_ms - spentMs) };
+}
