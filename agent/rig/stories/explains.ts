@@ -63,7 +63,7 @@ export const explains: readonly Story[] = [
   ),
   story(
     "a hang of a watchdog with two expiries ends in the time that explain tells",
-    { rows: ["A1-16", "B10-02"], needs: ["drivers"] },
+    { rows: ["A1-16", "B10-02"], needs: ["iTCO_wdt"] },
     (rig) => ends(rig, "loop", "agent_loop", { promiseMs: 20_000, device: "iTCO_wdt" }),
   ),
 ];
