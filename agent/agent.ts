@@ -118,10 +118,10 @@ export class Agent {
     const words = this.lastWords.read(this.io.platform.machineBootId(), previous);
     if (words !== null) this.emit(words);
     this.boot.start();
-    const { runningMs, refreshedAgoMs } = this.watchdog;
+    const { runningMs, refreshedAgoMs, found } = this.watchdog;
     this.watchdog.start();
     // Arming set the counter anew: one that shows the same as before does not count at all.
-    this.boot.adopted(this.watchdog.runningMs === runningMs ? null : runningMs);
+    this.boot.adopted(this.watchdog.runningMs === runningMs ? null : runningMs, found);
     this.boot.tellUnobserved(this.watchdog.runningMs === runningMs ? null : refreshedAgoMs);
     this.tee.start();
     this.boot.noteTold();

@@ -221,29 +221,33 @@ function status(agent: Agent): ResponseOf<"card.status"> {
   };
 }
 
+const fedForEver = "open_timeout=0: the kernel refreshes for an agent that never comes";
+
 /** Which stages a hang is caught in, and what to do about those where it is not. */
 function protection(agent: Agent): ResponseOf<"card.protection"> {
   const watchdog = agent.watchdog.status();
-  const { countdown, uncoveredMs } = agent.boot;
+  const { countdown, uncoveredMs, coveredBecause, hook } = agent.boot;
+  const isFed = agent.watchdog.isFedForEver && hook?.method !== "lock" && hook?.method !== "hold";
   const simulated = watchdog.backend === "simulated";
   const firmware = countdown !== null;
   const covered = {
     power_on: false,
     os_load: firmware,
     hand_off: firmware,
-    adopt: firmware && uncoveredMs === 0,
+    adopt: firmware && uncoveredMs === 0 && !isFed,
     runtime: watchdog.armed,
   };
   const because = {
     power_on: "the watchdog is armed when the OS load begins",
     os_load: firmware ? "firmware refreshes on completed steps" : "no hand-off record",
     hand_off: firmware ? "the firmware's countdown runs" : "no hand-off record",
-    adopt: uncoveredMs === 0 ? "the countdown never stopped" : "nothing shows that it counted",
+    adopt: isFed ? fedForEver : coveredBecause,
     runtime: watchdog.protection,
   };
   const next: string[] = [];
   if (simulated) next.push("a simulated watchdog protects nothing: load the hardware's driver");
   if (!firmware) next.push("install the boot half so that the load of the OS is covered");
+  if (isFed) next.push("set watchdog.open_timeout: boot/linux has a hook that does");
   if (!watchdog.armed) next.push("arm the watchdog: kennel wdt arm");
   return {
     protected: watchdog.protected,

@@ -12,6 +12,7 @@ import { LinuxPlatform } from "./io/platform.ts";
 import { runProgram } from "./io/programs.ts";
 import { DeviceTee, type Tee } from "./io/tee.ts";
 import type { Watchdog } from "./io/watchdog.ts";
+import { parseHook } from "./machines/adoption.ts";
 import { SimDisk } from "./sim/disk.ts";
 import { Random } from "./sim/random.ts";
 import { SimTee } from "./sim/tee.ts";
@@ -150,12 +151,22 @@ function findWatchdog(settings: Settings, config: AgentConfig, clock: RealClock,
   try {
     const device = settings.watchdog?.device;
     const [watchdog] = device === undefined ? findWatchdogs() : [new LinuxWatchdog(device)];
-    if (watchdog !== undefined) return { watchdog, problem: "" };
+    if (watchdog !== undefined) {
+      watchdog.keeper = keeperOf(watchdog.path);
+      return { watchdog, problem: "" };
+    }
     return fallBack("no watchdog device found under /sys/class/watchdog", config, clock, log);
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     return fallBack(error.message, config, clock, log);
   }
+}
+
+/** The process that the boot hook left with this device open; null without one. */
+function keeperOf(path: string): number | null {
+  const text = new LinuxPlatform(null).bootHook();
+  const hook = text === null ? "" : parseHook(text);
+  return typeof hook !== "string" && hook.device === path ? hook.holder : null;
 }
 
 type Log = (line: string) => void;

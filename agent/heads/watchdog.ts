@@ -76,6 +76,17 @@ export class WatchdogHead {
     return leftMs === null || leftMs <= 0 ? null : leftMs;
   }
 
+  /** The device as it was before we opened it; null where there is none. */
+  get found(): WatchdogFacts | null {
+    return this.facts;
+  }
+
+  /** Until somebody opens the device the kernel may refresh it, without an end. */
+  get isFedForEver(): boolean {
+    const { openTimeoutS = null, handleBootEnabled = null } = this.facts ?? {};
+    return openTimeoutS === 0 && handleBootEnabled !== false;
+  }
+
   /** How long ago the device was last refreshed by whoever had it before us, ms. */
   get refreshedAgoMs(): number | null {
     const { timeoutMs, timeLeftMs } = this.io.watchdog?.facts() ?? {};

@@ -6,6 +6,7 @@ import {
   type SystemError,
 } from "../../native/index.ts";
 import { Failure } from "../errors.ts";
+import { isKeeper, takeFrom } from "./keeper.ts";
 import type {
   RefreshBy,
   RefreshService,
@@ -46,6 +47,8 @@ export function findWatchdogs(
 export class LinuxWatchdog implements Watchdog {
   readonly path: string;
   refreshBy: RefreshBy = "keepalive";
+  /** The process that holds the device for us until we open it; null = nobody does. */
+  keeper: number | null = null;
   readonly #roots: Roots;
   #device: NativeWatchdog | undefined;
   #service: NativeRuntimeService | undefined;
@@ -73,7 +76,9 @@ export class LinuxWatchdog implements Watchdog {
   /** Looking through /proc takes milliseconds, so only where somebody may be found. */
   #holder(state: WatchdogFacts["state"]): WatchdogFacts["holder"] {
     if (this.isOpen) return { pid: process.pid, name: basename(process.argv[1] ?? "", ".cjs") };
-    return state === "inactive" ? null : findHolder(this.path, this.#roots);
+    if (state === "inactive") return null;
+    const holder = findHolder(this.path, this.#roots);
+    return holder !== null && holder.pid === this.keeper ? null : holder;
   }
 
   get isOpen(): boolean {
@@ -83,7 +88,7 @@ export class LinuxWatchdog implements Watchdog {
   /** Does nothing when this object has it open already. */
   open(): void {
     if (this.#device !== undefined) return;
-    const device = this.#attempt("open", () => new (native().Watchdog)(this.path));
+    const device = this.#attempt("open", () => this.#openNode());
     try {
       const { identity, options } = device.getSupport();
       const bootStatus = optional(() => device.getBootStatus());
@@ -98,6 +103,14 @@ export class LinuxWatchdog implements Watchdog {
       throw callFailure(this.path, this.#roots, "use as a watchdog", error);
     }
     this.#device = device;
+  }
+
+  #openNode(): NativeWatchdog {
+    const open = (): NativeWatchdog => new (native().Watchdog)(this.path);
+    const { keeper } = this;
+    if (keeper === null || !isKeeper(this.path, this.#roots, keeper)) return open();
+    this.keeper = null;
+    return takeFrom(keeper, open);
   }
 
   /**

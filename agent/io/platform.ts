@@ -11,6 +11,10 @@ export interface Platform {
   randomId(): string;
   /** The hand-off record that firmware left, byte for byte; null when there is none. */
   handOff(): Uint8Array | null;
+  /** The clock of the hand-off record's times is the agent's own. */
+  readonly isOneClock: boolean;
+  /** What the early userspace hook left for the agent; null without one. */
+  bootHook(): string | null;
   /**
    * What the hardware or firmware says ended the previous boot; `unknown` when nobody can say.
    * The watchdog's own flag is read from the watchdog, not here.
@@ -27,6 +31,10 @@ export interface Platform {
   names(): { os: string; host: string; release: string; version: string; machine: string };
 }
 
+/** Written by boot/linux/boot-hook.sh. */
+export const hookFile = "/run/kennel/boot-hook";
+const hookCharactersMax = 4096;
+
 /** The real thing: Linux. */
 export class LinuxPlatform implements Platform {
   private readonly handOffFile: string | null;
@@ -36,6 +44,13 @@ export class LinuxPlatform implements Platform {
   constructor(handOffFile: string | null, pstore = "/sys/fs/pstore") {
     this.handOffFile = handOffFile;
     this.pstore = pstore;
+  }
+
+  /** Firmware counts from power-on, Linux from the start of its kernel. */
+  readonly isOneClock = false;
+
+  bootHook(): string | null {
+    return readBytes(hookFile)?.toString("utf8").slice(0, hookCharactersMax) ?? null;
   }
 
   machineBootId(): string {

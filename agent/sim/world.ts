@@ -84,6 +84,8 @@ export class World {
   readonly resets: Reset[] = [];
   /** Boot controls of the platform; what they hold survives resets. */
   readonly controls: SimBootControl[] = [];
+  /** What the early userspace hook left; null without one. */
+  bootHook: string | null = null;
   /** What is wrong with programs that the agent asks, by their path. */
   readonly programFaults = new Map<string, ProgramFault>();
   firmware: Firmware | null = null;
@@ -317,6 +319,8 @@ export class World {
       machineBootId: () => `machine-${this.boots}`,
       randomId: () => this.hex(8),
       handOff: () => this.record,
+      isOneClock: true,
+      bootHook: () => this.bootHook,
       resetCause: () => (this.cause === "watchdog" ? "unknown" : this.cause),
       crashRecords: () => this.crashRecords.slice(),
       reboot: () => {

@@ -1,4 +1,4 @@
-/** A whole card becomes ready, or does not: confirmation, the platform's boot controls, readiness. */
+/** A whole card becomes ready, or does not: checks, confirmation, the platform's boot controls. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { configure } from "../../agent/config.ts";
@@ -163,6 +163,22 @@ stories("A1-14 a commanded reset is noted for our loader", () => {
   world.agent?.reset("host");
   resetTime(world);
   assert.equal(control.writes, ["closing=commanded"]);
+});
+
+stories("B10-02 A1-17 adoption counts as uncovered while the kernel may refresh for ever", () => {
+  const adopt = (world: World) =>
+    ask(world, "card.protection").stages.find(({ stage }) => stage === "adopt");
+  const fed = new World({ seed: 7, config: simConfig() });
+  fed.chip.faults = { openTimeoutS: 0 };
+  fed.power(true);
+  confirmed(fed);
+  assert.match(adopt(fed)?.because ?? "", /open_timeout=0/);
+  assert.match(ask(fed, "card.protection").next.join("; "), /open_timeout/);
+  const bounded = new World({ seed: 7, config: simConfig() });
+  bounded.chip.faults = { openTimeoutS: 30 };
+  bounded.power(true);
+  confirmed(bounded);
+  assert.match(adopt(bounded)?.because ?? "", /the countdown never stopped/);
 });
 
 const mistakes: readonly (readonly [unknown, RegExp])[] = [
