@@ -2,10 +2,12 @@
  * The agent: events in, one at a time, through one bounded queue; the heads decide and perform;
  * what is worth knowing goes to the ring, the ledger and the host.
  */
+
 import { answers } from "./answers.ts";
 import type { AgentConfig } from "./config.ts";
 import { Broken, Failure } from "./errors.ts";
 import { type AgentEvent, EventRing, eventClass } from "./events.ts";
+import type { AgentIo } from "./heads/agentio.ts";
 import { BootHead } from "./heads/boot.ts";
 import { BootControls } from "./heads/bootcontrols.ts";
 import { HostHead, type Line } from "./heads/host.ts";
@@ -15,36 +17,10 @@ import { ReadinessHead } from "./heads/readiness.ts";
 import { TeeHead } from "./heads/tee.ts";
 import { TeeMemory } from "./heads/teememory.ts";
 import { WatchdogHead } from "./heads/watchdog.ts";
-import type { BootControl } from "./io/bootcontrol.ts";
-import type { Clock } from "./io/clock.ts";
-import type { Disk } from "./io/disk.ts";
-import type { Platform } from "./io/platform.ts";
 import type { Port } from "./io/port.ts";
-import type { RunProgram } from "./io/program.ts";
-import type { Tee } from "./io/tee.ts";
-import type { Watchdog } from "./io/watchdog.ts";
 import { Ledger } from "./ledger.ts";
 import type { TeeConfig } from "./machines/teeconfig.ts";
 import type { ResponseOf } from "./wire/commands.ts";
-
-export interface AgentIo {
-  readonly clock: Clock;
-  readonly disk: Disk;
-  readonly platform: Platform;
-  /** null when there is none; `watchdogProblem` then says why. */
-  readonly watchdog: Watchdog | null;
-  readonly watchdogProblem: string;
-  readonly tee: Tee;
-  /** Boot controls of the platform; none on most machines. */
-  readonly controls: readonly BootControl[];
-  readonly runProgram: RunProgram;
-  /** Tells the programs that use these TEE services whether they are there. */
-  readonly notify: (services: readonly string[], available: boolean) => void;
-  /** Faults that can be injected on a lab image or a simulated card; empty elsewhere. */
-  readonly faults: { readonly [name: string]: (forMs: number) => void };
-  /** Lines that cannot be expected to survive this process are written here. */
-  readonly log: (line: string) => void;
-}
 
 /** Inputs waiting; more than that is a flood, and what came last is refused. */
 export const queueMax = 256;

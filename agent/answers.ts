@@ -34,6 +34,7 @@ export function answers(agent: Agent): Handlers {
     "card.status": () => status(agent),
     "card.protection": () => protection(agent),
     "card.readiness": () => agent.readiness(),
+    "card.doctor": ({ from = 0 }) => doctor(agent, from),
     "boot.timeline": () => agent.boot.timeline(),
     "boot.history": () => agent.boot.history(),
     "boot.counters": () => agent.boot.counters(),
@@ -220,6 +221,20 @@ function status(agent: Agent): ResponseOf<"card.status"> {
     journal: agent.degraded() === null ? "ok" : "degraded",
   };
 }
+
+/** Findings in one answer: 3 of at most 500 bytes fit a packet of 2048. */
+const findingsPerAnswerMax = 3;
+
+function doctor(agent: Agent, from: number): ResponseOf<"card.doctor"> {
+  const found = agent.io.examine();
+  const findings = found.slice(from, from + findingsPerAnswerMax).map((finding) => {
+    const cut = (text: string): string => text.slice(0, findingCharactersMax);
+    return { ...finding, found: cut(finding.found), next: cut(finding.next) };
+  });
+  return { findings, more: from + findings.length < found.length };
+}
+
+const findingCharactersMax = 200;
 
 const fedForEver = "open_timeout=0: the kernel refreshes for an agent that never comes";
 

@@ -1,18 +1,21 @@
 /** kenneld: builds the real world around the agent, starts it, and keeps its serial line open. */
 import { readFileSync, writeSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { Agent, type AgentIo } from "./agent.ts";
+import { Agent } from "./agent.ts";
 import { type AgentConfig, configure, parseSettings, type Settings } from "./config.ts";
 import { exitCodes, Failure } from "./errors.ts";
+import type { AgentIo } from "./heads/agentio.ts";
 import { findBootControls } from "./io/bootcontrols.ts";
 import { RealClock } from "./io/clock.ts";
 import { type Disk, FileDisk } from "./io/disk.ts";
+import { readDoctorFacts } from "./io/doctor.ts";
 import { findWatchdogs, LinuxWatchdog } from "./io/linuxwatchdog.ts";
 import { LinuxPlatform } from "./io/platform.ts";
 import { runProgram } from "./io/programs.ts";
 import { DeviceTee, type Tee } from "./io/tee.ts";
 import type { Watchdog } from "./io/watchdog.ts";
 import { parseHook } from "./machines/adoption.ts";
+import { examine } from "./machines/doctor.ts";
 import { SimDisk } from "./sim/disk.ts";
 import { Random } from "./sim/random.ts";
 import { SimTee } from "./sim/tee.ts";
@@ -271,6 +274,7 @@ function run(argv: string[]): void {
       tee,
       controls: findBootControls(),
       runProgram,
+      examine: () => examine(readDoctorFacts(watchdog?.facts() ?? null), process.pid),
       // No program of the card is connected to the agent yet: its host is told by reports.
       notify: () => undefined,
       faults: config.lab ? labFaults(tee) : {},

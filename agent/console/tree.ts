@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import { history, timeline } from "./boot.ts";
 import { mustConfirm } from "./context.ts";
+import { doctor } from "./doctor.ts";
 import { listExits, showExits } from "./exits.ts";
 import { echo, hello, reset, resetEffect } from "./hello.ts";
 import { milliseconds, positive, seconds, whole } from "./numbers.ts";
@@ -68,6 +69,10 @@ function plantCard(program: Command, run: Run, globals: Globals): void {
     .command("status")
     .description("the whole card on one screen")
     .action(() => run.onCard(globals(), status));
+  program
+    .command("doctor")
+    .description("who else wants the card's watchdog, and what to do about it")
+    .action(() => run.onCard(globals(), doctor));
   program
     .command("echo <text>")
     .description("send a text and get it back; any SMP server answers")

@@ -11,6 +11,7 @@ import type { Platform } from "../io/platform.ts";
 import { portQueueBytesMax } from "../io/port.ts";
 import { Journal } from "../journal.ts";
 import type { HardwareCause, Slot } from "../machines/bootrecord.ts";
+import { examine, plainSystem } from "../machines/doctor.ts";
 import type { SimBootControl } from "./bootcontrol.ts";
 import { SimClock } from "./clock.ts";
 import { SimDisk } from "./disk.ts";
@@ -272,6 +273,7 @@ export class World {
           tee: life.tee(this.tee),
           controls: this.controls,
           runProgram: simPrograms(life, this.programFaults),
+          examine: () => examine({ ...plainSystem, watchdog: this.driver?.facts() ?? null }, 0),
           notify: (names, available) => this.notices.push({ names, available }),
           faults: this.config.lab ? this.rigFaults() : {},
           log: this.options.log ?? (() => undefined),

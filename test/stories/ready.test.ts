@@ -181,6 +181,17 @@ stories("B10-02 A1-17 adoption counts as uncovered while the kernel may refresh 
   assert.match(adopt(bounded)?.because ?? "", /the countdown never stopped/);
 });
 
+stories(
+  "the doctor's findings leave in packets, and the console asks until it has them all",
+  () => {
+    const world = started();
+    const first = ask(world, "card.doctor");
+    assert.ok(first.more);
+    assert.is(first.findings[0]?.name, "holder");
+    assert.ok(first.findings.every(({ ok }) => ok));
+  },
+);
+
 const mistakes: readonly (readonly [unknown, RegExp])[] = [
   [{ programs: [{ name: "tee", command: ["/x"] }] }, /two checks named "tee"/],
   [{ programs: [{ name: "x", command: ["x"] }] }, /absolute path/],

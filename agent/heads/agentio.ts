@@ -1,0 +1,30 @@
+/** Everything of the world that the agent touches: real in main.ts, twins in sim/world.ts. */
+import type { BootControl } from "../io/bootcontrol.ts";
+import type { Clock } from "../io/clock.ts";
+import type { Disk } from "../io/disk.ts";
+import type { Platform } from "../io/platform.ts";
+import type { RunProgram } from "../io/program.ts";
+import type { Tee } from "../io/tee.ts";
+import type { Watchdog } from "../io/watchdog.ts";
+import type { Finding } from "../machines/doctor.ts";
+
+export interface AgentIo {
+  readonly clock: Clock;
+  readonly disk: Disk;
+  readonly platform: Platform;
+  /** null when there is none; `watchdogProblem` then says why. */
+  readonly watchdog: Watchdog | null;
+  readonly watchdogProblem: string;
+  readonly tee: Tee;
+  /** Boot controls of the platform; none on most machines. */
+  readonly controls: readonly BootControl[];
+  readonly runProgram: RunProgram;
+  /** Who else wants the watchdog, as it stands now. */
+  readonly examine: () => readonly Finding[];
+  /** Tells the programs that use these TEE services whether they are there. */
+  readonly notify: (services: readonly string[], available: boolean) => void;
+  /** Faults that can be injected on a lab image or a simulated card; empty elsewhere. */
+  readonly faults: { readonly [name: string]: (forMs: number) => void };
+  /** Lines that cannot be expected to survive this process are written here. */
+  readonly log: (line: string) => void;
+}
