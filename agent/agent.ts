@@ -181,7 +181,7 @@ export class Agent {
         post: (act) => this.call(act),
         emit: (event) => this.emit(event),
         clearPlatform: () => {
-          return this.controls.confirm({ boot: this.boot.id, nextReset: config.nextReset });
+          return this.controls.confirm({ boot: this.boot.firmwareId, nextReset: config.nextReset });
         },
         confirm: () => this.boot.ready(),
         withhold: (culprit) => this.withhold(culprit),

@@ -64,6 +64,11 @@ export class BootHead {
     return this.journal.value.current?.boot ?? "0-unknown";
   }
 
+  /** What firmware calls this boot: a later agent on it has an id of its own. */
+  get firmwareId(): string {
+    return this.handOff?.boot ?? this.id;
+  }
+
   get entry(): record.BootEntry | null {
     return this.journal.value.current;
   }

@@ -207,6 +207,8 @@ adoption("A1-15 A1-16 the agent takes the firmware's boot as its own, on Linux' 
   const again = boot(disk, "m1");
   assert.is(again.head.entry?.slot, "b");
   assert.ok(again.head.isConfirmed, "another agent on the same boot");
+  assert.is.not(again.head.id, head.id);
+  assert.is(again.head.firmwareId, "41-0badcafe", "firmware knows this boot by one name");
   assert.not.ok(again.told.some(({ kind }) => kind === "boot:hook"));
 
   const next = boot(disk, "m2", { boot: "42-00000001", slot: "a", failures: 0 });
