@@ -2,18 +2,18 @@
  * The agent: events in, one at a time, through one bounded queue; the heads decide and perform;
  * what is worth knowing goes to the ring, the ledger and the host.
  */
-
+import type { AgentIo } from "./agentio.ts";
 import { answers } from "./answers.ts";
 import type { AgentConfig } from "./config.ts";
 import { Broken, Failure } from "./errors.ts";
 import { type AgentEvent, EventRing, eventClass } from "./events.ts";
-import type { AgentIo } from "./heads/agentio.ts";
 import { BootHead } from "./heads/boot.ts";
 import { BootControls } from "./heads/bootcontrols.ts";
 import { HostHead, type Line } from "./heads/host.ts";
 import { LastWords, type Words } from "./heads/lastwords.ts";
 import { ownCheck } from "./heads/ownchecks.ts";
 import { ReadinessHead } from "./heads/readiness.ts";
+import { Supervision } from "./heads/supervision.ts";
 import { TeeHead } from "./heads/tee.ts";
 import { TeeMemory } from "./heads/teememory.ts";
 import { WatchdogHead } from "./heads/watchdog.ts";
@@ -47,6 +47,7 @@ export class Agent {
   readonly ledger: Ledger;
   private readonly teeMemory: TeeMemory;
   private readonly lastWords: LastWords;
+  private readonly supervision: Supervision;
   private readonly queue: Input[] = [];
   private draining = false;
   private stopping = false;
@@ -59,6 +60,7 @@ export class Agent {
     this.config = config;
     const emit = (event: AgentEvent): void => this.emit(event);
     this.lastWords = new LastWords(io.disk);
+    this.supervision = new Supervision(io.supervisor, emit);
     this.boot = new BootHead(io, config, emit);
     this.watchdog = new WatchdogHead(
       {
@@ -146,10 +148,14 @@ export class Agent {
     this.io.clock.at(this.io.clock.now() + resetDelayMs, act);
   }
 
-  /** Ends the agent with the watchdog left counting: stopping never disarms. */
-  stop(): void {
-    this.boot.noteClosing("clean", "", this.watchdog.checkedInMs);
-    this.emit({ kind: "agent:stopping", cause: "clean" });
+  /**
+   * Ends the agent with the watchdog left counting: stopping never disarms. `isShutdown`: the whole
+   * machine is known to be going down; else what ends this boot is still to come.
+   */
+  stop(isShutdown: boolean): void {
+    const cause = this.boot.noteStop(isShutdown, this.watchdog.checkedInMs);
+    this.emit({ kind: "agent:stopping", cause });
+    this.supervision.stop();
     this.stopping = true;
     this.cancelWake();
     this.ready.stop();
@@ -270,6 +276,7 @@ export class Agent {
       }
       this.tick();
       this.flush();
+      this.supervision.speak(this.io.clock.now(), () => this.watchdog.isWell);
       this.host.pump();
       this.sleep();
     } catch (error) {
@@ -314,6 +321,7 @@ export class Agent {
     this.tee.tick(nowMs);
     this.watchdog.tick(nowMs);
     this.boot.tick(nowMs);
+    this.supervision.tick();
     this.ready.tick(nowMs);
   }
 
@@ -336,6 +344,7 @@ export class Agent {
       this.tee.dueMs,
       this.boot.dueMs,
       this.host.dueMs,
+      this.supervision.dueMs,
       this.ready.dueMs,
     );
     if (dueMs === this.wakeMs) return;

@@ -26,6 +26,7 @@ const settingsShape = map({
       device: optional(text),
       promise_s: optional(number),
       hardware_max_s: optional(number),
+      hardware_min_gap_s: optional(number),
       allow_disarm: optional(bool),
       hold_max_s: optional(number),
       pre_reset_s: optional(number),
@@ -74,6 +75,8 @@ export interface AgentConfig {
   readonly plan: BootPlan;
   readonly watchdogPolicy: WatchdogPolicy;
   readonly hardwareMaxMs: number | null;
+  /** The shortest gap between two refreshes that the chip bears; 0 = any. */
+  readonly hardwareMinGapMs: number;
   readonly runtime: RuntimeConfig;
   readonly teePolicy: WatchdogPolicy;
   readonly tee: TeeConfig;
@@ -165,6 +168,13 @@ export function configure(settings: Settings, version: string): AgentConfig {
   if (hardwareMaxS !== undefined && !(hardwareMaxS >= 1)) {
     throw new Failure("config.invalid", `watchdog.hardware_max_s is ${hardwareMaxS}; at least 1`);
   }
+  const minGapS = watchdog.hardware_min_gap_s ?? 0;
+  if (!(minGapS >= 0 && minGapS <= promiseS / 2)) {
+    throw new Failure(
+      "config.invalid",
+      `watchdog.hardware_min_gap_s is ${minGapS}; it can be 0 to half of promise_s`,
+    );
+  }
   const plan: BootPlan = stages;
   const teePolicy = settings.tee?.policy ?? "prefer";
   const services = settings.tee?.services ?? (teePolicy === "simulate" ? simulatedServices : []);
@@ -175,6 +185,7 @@ export function configure(settings: Settings, version: string): AgentConfig {
     plan,
     watchdogPolicy: watchdog.policy ?? "prefer",
     hardwareMaxMs: hardwareMaxS === undefined ? null : hardwareMaxS * 1000,
+    hardwareMinGapMs: minGapS * 1000,
     runtime: runtimeConfig(promiseMs, plan, {
       allowDisarm: watchdog.allow_disarm ?? false,
       holdMaxMs: (watchdog.hold_max_s ?? plan.holdMaxMs / 1000) * 1000,

@@ -15,6 +15,7 @@ export type AgentEvent =
   | { kind: "agent:started"; version: string; cause: Cause; restart: boolean }
   | { kind: "agent:stopping"; cause: Cause }
   | { kind: "agent:defect"; what: string }
+  | { kind: "agent:supervisor"; problem: string }
   | { kind: "boot:stage"; stage: Stage; budget_ms: number; margin_ms: number }
   | {
       kind: "boot:died";
@@ -53,6 +54,7 @@ export type AgentEvent =
   | { kind: "boot:control"; control: ControlKind; attribute: string; was: string; value: string }
   | { kind: "boot:control_refused"; control: ControlKind; attribute: string; problem: string }
   | { kind: "wdt:verdict"; backend: Backend; protected: boolean; because: string }
+  | { kind: "wdt:handed_over"; path: string }
   | { kind: "wdt:granted"; asked_ms: number; granted_ms: number }
   | { kind: "wdt:armed"; backend: Backend; hardware_ms: number; promise_ms: number }
   | { kind: "wdt:disarmed"; by: string }
@@ -71,6 +73,7 @@ export type AgentEvent =
   | { kind: "wdt:refused"; operation: string; problem: string }
   | { kind: "wdt:pretimeout"; was_ms: number; set_ms: number; read_ms: number }
   | { kind: "wdt:refresh_by"; by: RefreshBy; because: string }
+  | { kind: "wdt:service_lost"; late_ms: number; failures: number }
   | { kind: "wdt:refreshed" }
   | { kind: "tee:step"; step: string; epoch: number }
   | { kind: "tee:crashed"; epoch: number; rung: string; code: string; trigger: string }
@@ -97,6 +100,7 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "agent:started": "state",
   "agent:stopping": "safety",
   "agent:defect": "safety",
+  "agent:supervisor": "safety",
   "boot:stage": "state",
   "boot:died": "safety",
   "boot:last_words": "safety",
@@ -113,6 +117,7 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "boot:control": "state",
   "boot:control_refused": "safety",
   "wdt:verdict": "safety",
+  "wdt:handed_over": "state",
   "wdt:granted": "state",
   "wdt:armed": "safety",
   "wdt:disarmed": "safety",
@@ -125,6 +130,7 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "wdt:refused": "safety",
   "wdt:pretimeout": "state",
   "wdt:refresh_by": "safety",
+  "wdt:service_lost": "safety",
   "wdt:refreshed": "trace",
   "tee:step": "state",
   "tee:crashed": "safety",

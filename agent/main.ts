@@ -1,10 +1,11 @@
 /** kenneld: builds the real world around the agent, starts it, and keeps its serial line open. */
 import { readFileSync, writeSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { native } from "../native/index.ts";
 import { Agent } from "./agent.ts";
+import type { AgentIo } from "./agentio.ts";
 import { type AgentConfig, configure, parseSettings, type Settings } from "./config.ts";
 import { exitCodes, Failure } from "./errors.ts";
-import type { AgentIo } from "./heads/agentio.ts";
 import { findBootControls } from "./io/bootcontrols.ts";
 import { RealClock } from "./io/clock.ts";
 import { type Disk, FileDisk } from "./io/disk.ts";
@@ -12,15 +13,19 @@ import { readDoctorFacts } from "./io/doctor.ts";
 import { findWatchdogs, LinuxWatchdog } from "./io/linuxwatchdog.ts";
 import { LinuxPlatform } from "./io/platform.ts";
 import { runProgram } from "./io/programs.ts";
+import { askShutdown } from "./io/shutdown.ts";
+import { ServiceManager, watchdogName } from "./io/supervisor.ts";
 import { DeviceTee, type Tee } from "./io/tee.ts";
 import type { Watchdog } from "./io/watchdog.ts";
+import { realRoots } from "./io/watchdogfacts.ts";
 import { parseHook } from "./machines/adoption.ts";
 import { examine } from "./machines/doctor.ts";
 import { SimDisk } from "./sim/disk.ts";
 import { Random } from "./sim/random.ts";
 import { SimTee } from "./sim/tee.ts";
 import { teeModel } from "./sim/teemodel.ts";
-import { plainModel, SimChip, SimWatchdog } from "./sim/watchdog.ts";
+import { SimChip, SimWatchdog } from "./sim/watchdog.ts";
+import { plainModel } from "./sim/watchdogmodels.ts";
 
 const help = `kenneld ${__VERSION__}: guards this card's watchdog and reports over serial
 
@@ -33,6 +38,7 @@ const help = `kenneld ${__VERSION__}: guards this card's watchdog and reports ov
   --device PATH        the watchdog to use (hardware before software, lowest number first)
   --promise SECONDS    T2: reset this long after the last check-in (60)
   --hardware-max S     T1: the most the hardware is trusted to hold
+  --hardware-min-gap S the shortest time between two refreshes that the chip bears (0)
   --allow-disarm       let the host disarm the watchdog
   --task NAME=SECONDS  a task that must check in at least this often; may be repeated
   --tee POLICY         require | prefer | simulate (prefer)
@@ -51,6 +57,7 @@ const optionTypes = {
   device: { type: "string" },
   promise: { type: "string" },
   "hardware-max": { type: "string" },
+  "hardware-min-gap": { type: "string" },
   "allow-disarm": { type: "boolean" },
   task: { type: "string", multiple: true },
   tee: { type: "string" },
@@ -119,6 +126,7 @@ function settingsOf(options: Options): Settings {
     device: options.device,
     promise_s: numberOf("promise", options.promise),
     hardware_max_s: numberOf("hardware-max", options["hardware-max"]),
+    hardware_min_gap_s: numberOf("hardware-min-gap", options["hardware-min-gap"]),
     allow_disarm: options["allow-disarm"],
   });
   const top = present({
@@ -149,13 +157,24 @@ function readConfig(file: string): string {
 }
 
 /** The device to guard with, chosen by rule or named; or why there is none. */
-function findWatchdog(settings: Settings, config: AgentConfig, clock: RealClock, log: Log) {
+function findWatchdog(
+  settings: Settings,
+  config: AgentConfig,
+  clock: RealClock,
+  manager: ServiceManager,
+  log: Log,
+): FoundWatchdog {
   if (config.watchdogPolicy === "simulate") return simulated(clock, log);
   try {
     const device = settings.watchdog?.device;
-    const [watchdog] = device === undefined ? findWatchdogs() : [new LinuxWatchdog(device)];
+    const { sys, dev, proc } = realRoots;
+    const [watchdog] =
+      device === undefined
+        ? findWatchdogs(sys, dev, proc, manager)
+        : [new LinuxWatchdog(device, realRoots, manager)];
     if (watchdog !== undefined) {
-      watchdog.keeper = keeperOf(watchdog.path);
+      watchdog.bootHolder = bootHolderOf(watchdog.path);
+      native(); // a device that nothing here can drive is no device
       return { watchdog, problem: "" };
     }
     return fallBack("no watchdog device found under /sys/class/watchdog", config, clock, log);
@@ -166,7 +185,7 @@ function findWatchdog(settings: Settings, config: AgentConfig, clock: RealClock,
 }
 
 /** The process that the boot hook left with this device open; null without one. */
-function keeperOf(path: string): number | null {
+function bootHolderOf(path: string): number | null {
   const text = new LinuxPlatform(null).bootHook();
   const hook = text === null ? "" : parseHook(text);
   return typeof hook !== "string" && hook.device === path ? hook.holder : null;
@@ -176,6 +195,23 @@ type Log = (line: string) => void;
 interface FoundWatchdog {
   watchdog: Watchdog | null;
   problem: string;
+}
+
+/** What the agent before us left open is adopted; what else was handed over is closed and told. */
+function takeOver(manager: ServiceManager, watchdog: Watchdog | null): void {
+  for (const inherited of manager.inherited) {
+    const { name, fd } = inherited;
+    try {
+      if (name !== watchdogName) manager.close(inherited, "its name is not known");
+      else if (!(watchdog instanceof LinuxWatchdog)) manager.close(inherited, "no real watchdog");
+      else if (watchdog.isOpen) manager.close(inherited, "it is the second one");
+      else watchdog.adopt(fd);
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      manager.refuse(inherited, error.message);
+      manager.forget();
+    }
+  }
 }
 
 /** `prefer` goes on with the simulated watchdog, and says so; `require` does not go on. */
@@ -262,7 +298,9 @@ function run(argv: string[]): void {
   const settings = settingsOf(options);
   const config = configure(settings, __VERSION__);
   const clock = new RealClock();
-  const { watchdog, problem } = findWatchdog(settings, config, clock, log);
+  const manager = new ServiceManager(process.env, process.pid);
+  const { watchdog, problem } = findWatchdog(settings, config, clock, manager, log);
+  takeOver(manager, watchdog);
   const tee = findTee(config, clock);
   const agent = new Agent(
     {
@@ -272,6 +310,7 @@ function run(argv: string[]): void {
       watchdog,
       watchdogProblem: problem,
       tee,
+      supervisor: manager,
       controls: findBootControls(),
       runProgram,
       examine: () => examine(readDoctorFacts(watchdog?.facts() ?? null), process.pid),
@@ -285,9 +324,11 @@ function run(argv: string[]): void {
   agent.start();
   if (settings.port !== undefined) keepLine(agent, settings.port, settings.baud ?? 115_200, log);
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
-    process.on(signal, () => {
-      agent.stop();
-      process.exit(exitCodes.ok);
+    process.once(signal, () => {
+      askShutdown((isShutdown) => {
+        agent.stop(isShutdown === true);
+        process.exit(exitCodes.ok);
+      });
     });
   }
   const { protection } = agent.watchdog.status();

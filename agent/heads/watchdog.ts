@@ -11,14 +11,18 @@ import {
   type Criterion,
   type Judgement,
   judge,
+  limited,
   measure,
+  minGapMs,
   pretimeoutFor,
   type Wanted,
 } from "../machines/criteria.ts";
+import { roundsOf } from "../machines/drivers.ts";
 import { step } from "../machines/fsm.ts";
 import * as runtime from "../machines/runtime.ts";
 import type { Probe, ResponseOf, WatchdogState } from "../wire/commands.ts";
 import { Refreshing } from "./refreshing.ts";
+import { askTimeout, type Granted, wholeFacts } from "./timeout.ts";
 
 export interface WatchdogIo {
   readonly clock: Clock;
@@ -35,7 +39,7 @@ export interface WatchdogIo {
 
 export class WatchdogHead {
   state: runtime.State;
-  readonly judgement: Judgement;
+  judgement: Judgement;
   /** The device's own word on the last reset, read before opening; null when it has none. */
   readonly bootStatus: number | null;
   private readonly io: WatchdogIo;
@@ -43,12 +47,18 @@ export class WatchdogHead {
   private readonly identity: string;
   private readonly path: string;
   private readonly wanted: Wanted;
+  /** The device as it was found, before anything of ours opened it; null where there is none. */
+  readonly found: WatchdogFacts | null;
   /** Read anew once the device is open and tells more; null where there is none. */
   private facts: WatchdogFacts | null;
   private readonly refreshing: Refreshing | null;
   /** T1 as asked for and as granted, ms, once the device is open. */
-  private granted: { askedMs: number; grantedMs: number } | null = null;
+  private granted: Granted | null = null;
   private failures = 0;
+  /** Why the latest refresh was refused; null when it was not. */
+  private refusal: string | null = null;
+  /** The device came open with the start of the agent. */
+  private readonly handedOver: boolean;
 
   /** Looks at the device without opening it; a Failure when `require` is not met. */
   constructor(io: WatchdogIo, config: AgentConfig) {
@@ -56,14 +66,19 @@ export class WatchdogHead {
     this.config = config;
     const { watchdog } = io;
     this.refreshing = watchdog === null ? null : new Refreshing({ ...io, watchdog });
-    const facts = io.watchdog?.facts() ?? null;
+    this.handedOver = watchdog?.isOpen === true;
+    const found = watchdog === null ? null : wholeFacts(watchdog);
+    // Handed over by the agent before us: the holder is this process.
+    const facts = found !== null && this.handedOver ? { ...found, holder: null } : found;
     this.facts = facts;
+    this.found = facts;
     this.identity = facts?.identity ?? "none";
     this.path = facts?.path ?? "none";
     this.bootStatus = facts?.bootStatus ?? null;
     this.wanted = {
       promiseMs: config.runtime.promiseMs,
       hardwareMaxMs: config.hardwareMaxMs,
+      hardwareMinGapMs: config.hardwareMinGapMs,
     };
     this.judgement = judge(facts, this.wanted, io.problem);
     this.state = runtime.initial(config.runtime, this.judgement);
@@ -76,14 +91,9 @@ export class WatchdogHead {
     return leftMs === null || leftMs <= 0 ? null : leftMs;
   }
 
-  /** The device as it was before we opened it; null where there is none. */
-  get found(): WatchdogFacts | null {
-    return this.facts;
-  }
-
   /** Until somebody opens the device the kernel may refresh it, without an end. */
   get isFedForEver(): boolean {
-    const { openTimeoutS = null, handleBootEnabled = null } = this.facts ?? {};
+    const { openTimeoutS = null, handleBootEnabled = null } = this.found ?? {};
     return openTimeoutS === 0 && handleBootEnabled !== false;
   }
 
@@ -108,6 +118,7 @@ export class WatchdogHead {
       protected: this.judgement.protected,
       because,
     });
+    if (this.handedOver) this.io.emit({ kind: "wdt:handed_over", path: this.path });
     const atMs = this.io.clock.now();
     for (const { name, everyMs } of this.config.tasks) {
       this.send({ kind: "task", atMs, name, everyMs });
@@ -119,6 +130,14 @@ export class WatchdogHead {
 
   get isArmed(): boolean {
     return this.state.kind !== "idle" && "deadlineMs" in this.state;
+  }
+
+  /**
+   * The verdict for whoever supervises the agent. One that withholds the refresh is well until the
+   * promised reset is overdue: restarted before, it would revive a card that is to be reset.
+   */
+  get isWell(): boolean {
+    return this.state.kind !== "withheld" || this.io.clock.now() < this.state.deadlineMs;
   }
 
   /** When the machine next wants a tick. */
@@ -181,7 +200,11 @@ export class WatchdogHead {
       state: state.kind,
       backend: real && running !== null && via !== "none" ? via : judgement.backend,
       via,
-      protected: judgement.protected && running !== null && state.kind !== "withheld",
+      protected:
+        judgement.protected &&
+        running !== null &&
+        state.kind !== "withheld" &&
+        this.refusal === null,
       protection: this.protection(),
       armed: running !== null,
       hardware_ms: running?.hardwareMs ?? 0,
@@ -231,6 +254,7 @@ export class WatchdogHead {
       return `unprotected: ${this.state.because}`;
     }
     if (this.state.kind === "idle") return "unprotected: disarmed";
+    if (this.refusal !== null) return `unprotected: ${this.refusal}`;
     return this.judgement.protection;
   }
 
@@ -243,7 +267,7 @@ export class WatchdogHead {
     const held = this.judgement.protection.startsWith("other-owner");
     throw new Failure(
       held ? "watchdog.busy" : "watchdog.missing",
-      `a hardware watchdog is required and there is none to rely on: ${why}. ` +
+      `a hardware watchdog is required and there is none to rely on: ${why.replace(/\.$/, "")}. ` +
         "Load its driver or free the device, or allow running without (--watchdog prefer)",
       { evidence: { criteria: this.measured() } },
     );
@@ -263,11 +287,7 @@ export class WatchdogHead {
         });
       }
       case "refresh":
-        return this.attempt("refresh", () => {
-          this.refreshing?.refresh();
-          this.io.emit({ kind: "wdt:refreshed" });
-          return null;
-        });
+        return this.refresh();
       case "stop":
         return this.attempt("disarm", () => {
           this.refreshing?.disarm();
@@ -297,20 +317,32 @@ export class WatchdogHead {
     const watchdog = this.io.watchdog;
     if (watchdog === null) throw new Failure("watchdog.missing", this.io.problem);
     if (!watchdog.isOpen) watchdog.open();
-    let grantedMs: number;
-    try {
-      grantedMs = watchdog.setTimeout(hardwareMs);
-    } catch (error) {
-      if (!(error instanceof Failure) || error.code !== "watchdog.range") throw error;
-      grantedMs = watchdog.facts().timeoutMs ?? 0;
-      this.io.emit({ kind: "wdt:refused", operation: "set_timeout", problem: error.message });
-      if (grantedMs === 0) throw error;
-    }
-    this.keepPretimeout(watchdog, grantedMs);
-    this.facts = { ...watchdog.facts(), pretimeoutMs: watchdog.pretimeout(), holder: null };
-    this.granted = { askedMs: hardwareMs, grantedMs };
-    this.refreshing?.begin(grantedMs);
+    const rounds = roundsOf(this.facts?.driver ?? null);
+    const granted = askTimeout(watchdog, hardwareMs, this.io.emit, rounds);
+    const { grantedMs } = granted;
+    const roundMs = grantedMs / rounds;
+    this.keepPretimeout(watchdog, roundMs);
+    const pretimeoutMs = watchdog.pretimeout();
+    this.facts = limited({ ...wholeFacts(watchdog), pretimeoutMs, holder: null }, granted);
+    this.granted = granted;
+    this.judgeAnew();
+    this.refreshing?.begin(roundMs, this.minGapMs(roundMs));
     return { kind: "opened", atMs: this.io.clock.now(), grantedMs, askedMs: hardwareMs };
+  }
+
+  /** What the open device showed may tell against what it stated. */
+  private judgeAnew(): void {
+    const { backend, because } = this.judgement;
+    this.judgement = judge(this.facts, this.wanted, this.io.problem);
+    const now = this.judgement;
+    if (now.backend === backend && now.because === because) return;
+    const { protected: isProtected } = now;
+    this.io.emit({
+      kind: "wdt:verdict",
+      backend: now.backend,
+      protected: isProtected,
+      because: now.because,
+    });
   }
 
   /** Each change of the timeout may leave a pretimeout that no longer fits it. */
@@ -331,7 +363,21 @@ export class WatchdogHead {
 
   /** What the chip is known to need, within what a service can keep. */
   private minGapMs(hardwareMs: number): number {
-    return Math.min(this.facts?.minGapMs ?? 0, hardwareMs / 2);
+    return this.facts === null ? 0 : Math.min(minGapMs(this.facts, this.wanted), hardwareMs / 2);
+  }
+
+  /** A device that refuses is told of once, and protects nothing while it does. */
+  private refresh(): runtime.Event | null {
+    const before = this.refusal;
+    this.refusal = null;
+    const outcome = this.attempt("refresh", () => {
+      this.refreshing?.refresh();
+      this.io.emit({ kind: "wdt:refreshed" });
+      return null;
+    });
+    if (outcome?.kind !== "failed") return outcome;
+    this.refusal = outcome.problem;
+    return outcome.problem === before ? null : outcome;
   }
 
   private attempt(

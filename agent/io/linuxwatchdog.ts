@@ -1,3 +1,4 @@
+import { closeSync, fstatSync, statSync } from "node:fs";
 import { basename } from "node:path";
 import {
   type NativeRuntimeService,
@@ -6,7 +7,8 @@ import {
   type SystemError,
 } from "../../native/index.ts";
 import { Failure } from "../errors.ts";
-import { isKeeper, takeFrom } from "./keeper.ts";
+import { isBootHolder, takeFrom } from "./bootholder.ts";
+import type { Keeper } from "./supervisor.ts";
 import type {
   RefreshBy,
   RefreshService,
@@ -17,6 +19,7 @@ import type {
 import {
   findHolder,
   findPaths,
+  isSameDevice,
   kindOf,
   printable,
   type Roots,
@@ -38,25 +41,43 @@ export function findWatchdogs(
   sysRoot = realRoots.sys,
   devRoot = realRoots.dev,
   procRoot = realRoots.proc,
+  keeper: Keeper | null = null,
 ): LinuxWatchdog[] {
   const roots = { sys: sysRoot, dev: devRoot, proc: procRoot };
-  return findPaths(roots).map((path) => new LinuxWatchdog(path, roots));
+  return findPaths(roots).map((path) => new LinuxWatchdog(path, roots, keeper));
 }
+
+/** Without the magic character; a number that is no open file is closed already. */
+function closeQuietly(fd: number): void {
+  try {
+    closeSync(fd);
+  } catch {
+    // EBADF.
+  }
+}
+
+/** WDIOS_DISABLECARD of <linux/watchdog.h>. */
+const disableCard = 1;
 
 /** The real watchdog: facts from sysfs, everything else through the native addon. */
 export class LinuxWatchdog implements Watchdog {
   readonly path: string;
   refreshBy: RefreshBy = "keepalive";
   /** The process that holds the device for us until we open it; null = nobody does. */
-  keeper: number | null = null;
+  bootHolder: number | null = null;
   readonly #roots: Roots;
+  readonly #keeper: Keeper | null;
+  /** The keeper holds the device open as well. */
+  #kept = false;
   #device: NativeWatchdog | undefined;
   #service: NativeRuntimeService | undefined;
   /** Asked of the driver once it is open, for kernels that do not show it in sysfs. */
   #told: Partial<Pick<WatchdogFacts, "identity" | "options" | "bootStatus">> = {};
 
-  constructor(path: string, roots: Roots = realRoots) {
+  /** `keeper`: holds the device open for the next agent. */
+  constructor(path: string, roots: Roots = realRoots, keeper: Keeper | null = null) {
     this.path = path;
+    this.#keeper = keeper;
     this.#roots = roots;
   }
 
@@ -78,7 +99,7 @@ export class LinuxWatchdog implements Watchdog {
     if (this.isOpen) return { pid: process.pid, name: basename(process.argv[1] ?? "", ".cjs") };
     if (state === "inactive") return null;
     const holder = findHolder(this.path, this.#roots);
-    return holder !== null && holder.pid === this.keeper ? null : holder;
+    return holder !== null && holder.pid === this.bootHolder ? null : holder;
   }
 
   get isOpen(): boolean {
@@ -88,7 +109,48 @@ export class LinuxWatchdog implements Watchdog {
   /** Does nothing when this object has it open already. */
   open(): void {
     if (this.#device !== undefined) return;
-    const device = this.#attempt("open", () => this.#openNode());
+    this.#take(this.#attempt("open", () => this.#openNode()));
+    this.#keeper?.keep(this.#opened().fd);
+    this.#kept = this.#keeper !== null;
+  }
+
+  /**
+   * Takes over `fd`, which an earlier agent opened and armed: nothing is closed in between. A
+   * Failure when it is another file or another device; it is closed then, without the magic
+   * character, and whatever it was counts on.
+   */
+  adopt(fd: number): void {
+    if (!this.#isOurs(fd)) {
+      closeQuietly(fd);
+      throw new Failure("watchdog.missing", `what was handed over is not ${this.path}`);
+    }
+    this.#take(
+      this.#attempt("take over", () => {
+        try {
+          return new (native().Watchdog)(this.path, fd);
+        } catch (error) {
+          closeQuietly(fd);
+          throw error;
+        }
+      }),
+    );
+    this.#kept = this.#keeper !== null;
+  }
+
+  /** A character device, and not one with another number than the path's. */
+  #isOurs(fd: number): boolean {
+    try {
+      const found = fstatSync(fd);
+      if (!found.isCharacterDevice()) return false;
+      const expected = statSync(this.path, { throwIfNoEntry: false });
+      return expected === undefined || isSameDevice(expected.rdev, found.rdev, this.path);
+    } catch {
+      return false;
+    }
+  }
+
+  /** Keeps what answers as a watchdog; a Failure for anything else, which is closed. */
+  #take(device: NativeWatchdog): void {
     try {
       const { identity, options } = device.getSupport();
       const bootStatus = optional(() => device.getBootStatus());
@@ -107,20 +169,22 @@ export class LinuxWatchdog implements Watchdog {
 
   #openNode(): NativeWatchdog {
     const open = (): NativeWatchdog => new (native().Watchdog)(this.path);
-    const { keeper } = this;
-    if (keeper === null || !isKeeper(this.path, this.#roots, keeper)) return open();
-    this.keeper = null;
-    return takeFrom(keeper, open);
+    const { bootHolder } = this;
+    if (bootHolder === null || !isBootHolder(this.path, this.#roots, bootHolder)) return open();
+    this.bootHolder = null;
+    return takeFrom(bootHolder, open);
   }
 
   /**
-   * Whole seconds, rounded up. A refused value is a Failure `watchdog.range` whose evidence hold
-   * `grantedMs`, the timeout the device runs with: it stays armed.
+   * Whole seconds, rounded down but to no less than one: a timeout longer than was asked for would
+   * reset the card later than promised, and the service makes up what a shorter one lacks.
+   * A refused value is a Failure `watchdog.range` whose evidence hold `grantedMs`, the timeout the
+   * device runs with: it stays armed.
    */
   setTimeout(timeoutMs: number): number {
     const device = this.#opened();
     this.#notServing("change the timeout");
-    const seconds = Math.ceil(timeoutMs / 1000);
+    const seconds = Math.max(Math.floor(timeoutMs / 1000), 1);
     try {
       const written = device.setTimeout(seconds);
       return (optional(() => device.getTimeout()) ?? written) * 1000;
@@ -185,11 +249,13 @@ export class LinuxWatchdog implements Watchdog {
     return {
       checkIn: () => service.checkIn(),
       stats: () => {
-        const { lateMinNs, lateMaxNs, ...rest } = service.stats();
-        const { refreshes, failures, scheduling, lockedBytes } = rest;
+        const { lateMinNs, lateMaxNs, lastRefreshNs, ...rest } = service.stats();
+        const { refreshes, failures, lastError, scheduling, lockedBytes } = rest;
         return {
           refreshes,
           failures,
+          problem: lastError,
+          refreshedMs: Number(lastRefreshNs) / 1e6,
           lateMinMs: lateMinNs / 1e6,
           lateMaxMs: lateMaxNs / 1e6,
           scheduling,
@@ -210,6 +276,7 @@ export class LinuxWatchdog implements Watchdog {
     if (readFacts(this.path, this.#roots).nowayout === true) throw nowayoutFailure(this.path);
     // The service holds the device open as well, and only the last close disarms.
     if (this.#service !== undefined) this.#endService(this.#service);
+    if (this.#kept) this.#releaseKept(device);
     this.#attempt("disarm", () => device.magicClose());
     this.#device = undefined;
     if (readFacts(this.path, this.#roots).state !== "active") return;
@@ -219,6 +286,18 @@ export class LinuxWatchdog implements Watchdog {
       // Said by `isOpen` below: the countdown runs and nobody can refresh it.
     }
     throw stillCountingFailure(this.path, this.isOpen);
+  }
+
+  /** Our close is not the last one: the countdown is stopped by a call, where there is one. */
+  #releaseKept(device: NativeWatchdog): void {
+    try {
+      optional(() => device.setOptions(disableCard));
+    } catch (error) {
+      if ((error as SystemError).code === "EBUSY") throw nowayoutFailure(this.path);
+      throw callFailure(this.path, this.#roots, "disarm", error);
+    }
+    this.#keeper?.forget();
+    this.#kept = false;
   }
 
   close(): void {

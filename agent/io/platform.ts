@@ -25,6 +25,8 @@ export interface Platform {
    * `dmesg-efi-171@1718000000`; old ones stay until somebody removes them.
    */
   crashRecords(): string[];
+  /** What the kernel was started with; empty when it does not say. Source: /proc/cmdline. */
+  commandLine(): string;
   /** Asks the operating system for an orderly reboot. Returns at once. */
   reboot(): void;
   /** Fields of `uname`, for SMP os info. */
@@ -83,6 +85,10 @@ export class LinuxPlatform implements Platform {
   /** Nothing on a plain Linux system tells a power cut from a reset button. */
   resetCause(): "unknown" {
     return "unknown";
+  }
+
+  commandLine(): string {
+    return readText("/proc/cmdline");
   }
 
   /** Runs `reboot`, which may hang: the watchdog is left counting behind it. */

@@ -59,6 +59,10 @@ export interface ServiceStats {
   /** Hardware refreshes done, and those the device refused. */
   readonly refreshes: number;
   readonly failures: number;
+  /** What the device said to the latest one that it refused; empty while it refused none. */
+  readonly problem: string;
+  /** The latest refresh that the device took, in the clock's milliseconds. */
+  readonly refreshedMs: number;
   /** Lateness of refreshes against their absolute deadline, milliseconds. */
   readonly lateMinMs: number;
   readonly lateMaxMs: number;

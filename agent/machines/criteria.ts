@@ -17,6 +17,8 @@ export interface Wanted {
   readonly promiseMs: number;
   /** The operator's cap on T1, for hardware that claims more than it can hold; null = none. */
   readonly hardwareMaxMs: number | null;
+  /** The operator's word on the shortest gap between refreshes, which Linux hides; 0 = none. */
+  readonly hardwareMinGapMs: number;
 }
 
 export interface Criterion {
@@ -46,6 +48,8 @@ export interface Opened {
   /** T1 as asked for and as granted, ms. */
   readonly askedMs: number;
   readonly grantedMs: number;
+  /** The granted timeout is the device's limit, found by trying. */
+  readonly isLimit: boolean;
   readonly proof: Proof | null;
 }
 
@@ -67,19 +71,34 @@ export function judge(facts: WatchdogFacts | null, wanted: Wanted, problem: stri
     const who = `${facts.holder.name} (pid ${facts.holder.pid})`;
     return nothing(`other-owner: ${who}`, `${facts.path} is held by ${who}`, criteria);
   }
-  const via: Via = wanted.promiseMs <= maxMs ? "direct" : "service";
-  const because =
-    via === "direct"
-      ? `the hardware holds ${seconds(wanted.promiseMs)} itself`
-      : `the hardware holds at most ${seconds(maxMs)} of the promised ${seconds(wanted.promiseMs)}`;
-  const backend: Backend = facts.kind === "simulated" ? "simulated" : via;
   const limits = { hardwareMinMs: facts.minMs ?? 0, hardwareMaxMs: maxMs };
+  const heldMs = hardwareFor(limits, wanted.promiseMs);
+  const via: Via = wanted.promiseMs <= heldMs ? "direct" : "service";
+  const because = reason(wanted.promiseMs, heldMs, maxMs);
+  const backend: Backend = facts.kind === "simulated" ? "simulated" : via;
   return { backend, via, because, criteria, ...limits, ...protection(facts) };
 }
 
-/** T1 to ask the hardware for when T2 is promised: T2 itself where the hardware can hold it. */
-export function hardwareFor(judgement: Judgement, promiseMs: number): number {
-  return Math.max(Math.min(promiseMs, judgement.hardwareMaxMs), judgement.hardwareMinMs);
+/**
+ * T1 to ask the hardware for when T2 is promised: T2 itself where the hardware can hold it, in the
+ * whole seconds in which Linux counts. Rounded down: the rest is the service's to hold.
+ */
+export function hardwareFor(
+  limits: Pick<Judgement, "hardwareMinMs" | "hardwareMaxMs">,
+  promiseMs: number,
+): number {
+  const wholeMs = Math.floor(Math.min(promiseMs, limits.hardwareMaxMs) / 1000) * 1000;
+  return Math.max(wholeMs, limits.hardwareMinMs, 1000);
+}
+
+function reason(promiseMs: number, heldMs: number, maxMs: number): string {
+  const promise = seconds(promiseMs);
+  if (promiseMs <= heldMs) return `the hardware holds ${promise} itself`;
+  const held =
+    promiseMs > maxMs
+      ? `holds at most ${seconds(maxMs)}`
+      : `counts whole seconds and holds ${seconds(heldMs)}`;
+  return `the hardware ${held} of the promised ${promise}`;
 }
 
 /** What a device of this kind protects against; only real hardware counts as protection. */
@@ -104,6 +123,11 @@ function longestMs(facts: WatchdogFacts, wanted: Wanted): number {
   return Math.min(facts.maxMs ?? Infinity, wanted.hardwareMaxMs ?? Infinity);
 }
 
+/** The shortest gap between two refreshes that the chip bears, as it or its operator says, ms. */
+export function minGapMs(facts: WatchdogFacts, wanted: Wanted): number {
+  return Math.max(facts.minGapMs ?? 0, wanted.hardwareMinGapMs);
+}
+
 /**
  * Every criterion with what was measured. Some kernels show a device's options only to whoever
  * has it open: until then these criteria are not met, and say why.
@@ -121,16 +145,30 @@ export function measure(
   const promise = seconds(wanted.promiseMs);
   const holder = facts.holder === null ? "nobody" : `${facts.holder.name} ${facts.holder.pid}`;
   const open = facts.openTimeoutS;
+  const gapMs = minGapMs(facts, wanted);
+  const limits = { hardwareMinMs: facts.minMs ?? 0, hardwareMaxMs: maxMs };
+  const halfMs = (opened?.grantedMs ?? hardwareFor(limits, wanted.promiseMs)) / 2;
   return [
     criterion("present", facts.path, "a watchdog device", true),
     criterion("real_hardware", facts.kind, "hardware", facts.kind === "hardware"),
     criterion("exclusive", holder, "held by nobody else", facts.holder === null),
-    criterion("timeout_max", seconds(maxMs), `>= ${promise}`, maxMs >= wanted.promiseMs),
+    criterion(
+      "timeout_max",
+      limitText(Number.isFinite(maxMs) ? maxMs : null, opened),
+      `>= ${promise}`,
+      maxMs >= wanted.promiseMs,
+    ),
     criterion(
       "timeout_min",
-      facts.minMs === null ? "not stated" : seconds(facts.minMs),
+      limitText(facts.minMs, opened),
       `<= ${promise}`,
       (facts.minMs ?? 0) <= wanted.promiseMs,
+    ),
+    criterion(
+      "refresh_gap",
+      gapMs === 0 ? "none known" : span(gapMs),
+      `<= ${span(halfMs)}, half of T1`,
+      gapMs <= halfMs,
     ),
     criterion("set_timeout", told(has(optionBits.settable)), "yes", has(optionBits.settable)),
     criterion("refresh", told(has(optionBits.keepAlive)), "yes", has(optionBits.keepAlive)),
@@ -159,6 +197,21 @@ export function measure(
  */
 export function pretimeoutFor(setMs: number, hardwareMs: number): number {
   return setMs < hardwareMs / 2 ? setMs : 0;
+}
+
+/** What a device states is believed until it is open: then what it granted counts. */
+export function limited(facts: WatchdogFacts, opened: Omit<Opened, "proof">): WatchdogFacts {
+  const { askedMs, grantedMs, isLimit } = opened;
+  if (grantedMs < askedMs) return { ...facts, maxMs: Math.min(facts.maxMs ?? Infinity, grantedMs) };
+  if (!isLimit) return facts;
+  return { ...facts, minMs: Math.max(facts.minMs ?? 0, grantedMs) };
+}
+
+/** A limit as stated, or how it was found. */
+function limitText(limitMs: number | null, opened: Opened | null): string {
+  if (limitMs === null) return "not stated";
+  const isFound = opened?.isLimit === true && opened.grantedMs === limitMs;
+  return isFound ? `${seconds(limitMs)}, found by trying` : seconds(limitMs);
 }
 
 /** How the running kernel is set up, as far as it decides what happens to a countdown. */
@@ -249,6 +302,11 @@ function timeLeft(proof: Proof | null): string {
 
 function criterion(name: string, value: string, required: string, ok: boolean): Criterion {
   return { name, value, required, ok };
+}
+
+/** As `seconds`; in milliseconds below one. */
+function span(ms: number): string {
+  return ms < 1000 ? `${Math.round(ms)} ms` : seconds(ms);
 }
 
 /** Milliseconds as seconds for people: `30 s`, `2.5 s`, `unlimited`. */

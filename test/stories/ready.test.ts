@@ -1,4 +1,4 @@
-/** A whole card becomes ready, or does not: checks, confirmation, the platform's boot controls. */
+/** A whole card becomes ready, or does not: what is checked, confirmed and told to the platform. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { configure } from "../../agent/config.ts";

@@ -5,7 +5,8 @@ import type { AgentEvent } from "../../agent/events.ts";
 import { WatchdogHead } from "../../agent/heads/watchdog.ts";
 import type { WatchdogFacts } from "../../agent/io/watchdog.ts";
 import { SimClock } from "../../agent/sim/clock.ts";
-import { plainModel, SimChip, SimWatchdog, type WatchdogFaults } from "../../agent/sim/watchdog.ts";
+import { SimChip, SimWatchdog, type WatchdogFaults } from "../../agent/sim/watchdog.ts";
+import { plainModel } from "../../agent/sim/watchdogmodels.ts";
 import { throwsCode } from "../assert.ts";
 import { ask, card, configOf, reportsOf, resetTime, runningCard } from "../worlds.ts";
 
@@ -81,7 +82,7 @@ stories("A2-03 a driver that takes T2 although the chip holds less: direct by th
   assert.equal(resets, [60_000]);
 });
 
-stories("A2-04 a driver that refuses: armed with its own timeout, served, and told", () => {
+stories("A2-04 a driver that refuses: armed with the most it takes, served, and told", () => {
   const { make, events, clock, resets } = bench({});
   const head = make();
   head.start();
@@ -89,11 +90,24 @@ stories("A2-04 a driver that refuses: armed with its own timeout, served, and to
   assert.is(refused?.kind === "wdt:refused" ? refused.operation : "", "set_timeout");
   assert.equal(
     events.find(({ kind }) => kind === "wdt:granted"),
-    { kind: "wdt:granted", asked_ms: 60_000, granted_ms: 10_000 },
+    { kind: "wdt:granted", asked_ms: 60_000, granted_ms: 16_000 },
   );
-  assert.equal([head.status().via, head.status().hardware_ms], ["service", 10_000]);
+  assert.equal([head.status().via, head.status().hardware_ms], ["service", 16_000]);
   clock.advance(hourMs);
   assert.equal(resets, [60_000]);
+});
+
+stories("A2-04 a device that refuses and tells nothing of itself is refreshed all the same", () => {
+  const { make, clock, watchdog, events, resets } = bench({ refuses: true }, { timeoutMs: null });
+  const head = make();
+  head.start();
+  assert.equal([head.status().via, head.status().hardware_ms], ["service", 1000]);
+  assert.match(String(JSON.stringify(events)), /What it runs with is not known/);
+  for (let minutes = 0; minutes < 60; minutes++) {
+    clock.advance(head.dueMs - clock.now());
+    head.tick(clock.now());
+  }
+  assert.equal([resets, watchdog.isOpen], [[], true]);
 });
 
 stories("A2-04 a driver that grants more than the promise: what is promised is what comes", () => {

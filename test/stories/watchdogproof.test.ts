@@ -4,20 +4,21 @@ import * as assert from "uvu/assert";
 import type { AgentEvent } from "../../agent/events.ts";
 import { WatchdogHead } from "../../agent/heads/watchdog.ts";
 import { SimClock } from "../../agent/sim/clock.ts";
-import {
-  plainModel,
-  SimChip,
-  SimWatchdog,
-  type WatchdogFaults,
-  type WatchdogModel,
-} from "../../agent/sim/watchdog.ts";
+import { SimChip, SimWatchdog, type WatchdogFaults } from "../../agent/sim/watchdog.ts";
+import { plainModel, type WatchdogModel } from "../../agent/sim/watchdogmodels.ts";
 import { ask, configOf, reportsOf, resetTime, runningCard } from "../worlds.ts";
 
 const stories = suite("watchdog proof stories");
 const plan = { watchdogMs: 5000 };
 
 /** The watchdog head alone, ticking by its own due times. */
-function bench(faults: WatchdogFaults, model: Partial<WatchdogModel> = {}) {
+function bench(
+  faults: WatchdogFaults,
+  model: Partial<WatchdogModel> = {},
+  minGapS = 0,
+  promiseS = 60,
+  onSet: (ms: number) => void = () => undefined,
+) {
   const clock = new SimClock();
   const resets: number[] = [];
   const chip = new SimChip(clock, { ...plainModel, ...model }, () => resets.push(clock.now()));
@@ -25,10 +26,17 @@ function bench(faults: WatchdogFaults, model: Partial<WatchdogModel> = {}) {
   const events: AgentEvent[] = [];
   const nothing = (): void => undefined;
   const watchdog = new SimWatchdog(chip, clock);
+  const retime = chip.retime.bind(chip);
+  chip.retime = (ms) => {
+    onSet(ms);
+    retime(ms);
+  };
   const io = { clock, watchdog, problem: "", noteCulprit: nothing, clearCulprit: nothing };
   const head = new WatchdogHead(
     { ...io, lastWords: nothing, emit: (event) => events.push(event) },
-    configOf({ watchdog: { allow_disarm: true } }),
+    configOf({
+      watchdog: { allow_disarm: true, hardware_min_gap_s: minGapS, promise_s: promiseS },
+    }),
   );
   head.start();
   const run = (ms: number): void => {
@@ -153,6 +161,121 @@ stories("a chip that bears no hasty refresh is served with its gap, and no proof
   run(3_600_000);
   assert.ok(chip.gapMinMs >= 5000, `${chip.gapMinMs}`);
   assert.equal(resets, []);
+});
+
+for (const [via, maxMs] of [
+  ["direct", 2_046_000],
+  ["service", 30_000],
+] as const) {
+  stories(
+    `A2-06 ${via}: the gap that the operator set is kept, however often one checks in`,
+    () => {
+      const { chip, run, head, clock, value, resets } = bench({}, { maxMs }, 5);
+      assert.is(head.status().via, via);
+      assert.is(value("refresh_gap"), "5 s");
+      chip.gapMinMs = Infinity;
+      run(31_000);
+      if (via === "direct") assert.is(value("refresh_works"), "yes");
+      for (let held = 0; held < 100; held++) {
+        head.send({ kind: "hold", atMs: clock.now(), forMs: 60_000, by: "test" });
+        run(700 + held * 10);
+      }
+      run(600_000);
+      assert.ok(chip.gapMinMs >= 5000 - 1e-6, `${chip.gapMinMs}`);
+      assert.equal(resets, []);
+      const lastMs = head.checkedInMs ?? Number.NaN;
+      clock.advance(100_000);
+      assert.ok((resets[0] ?? 0) >= lastMs + 60_000 - 1e-6 && (resets[0] ?? 0) <= lastMs + 65_000);
+    },
+  );
+}
+
+/** As QEMU's iTCO: sysfs shows 0 and 0, SETTIMEOUT takes 3 to 614 s. */
+const itco = { minMs: 3000, maxMs: 614_000, statesRange: false };
+
+stories(
+  "A2-01 limits that nobody states are found by trying, and nothing shorter is ever set",
+  () => {
+    for (const [promiseS, hardwareS, name] of [
+      [700, 614, "timeout_max"],
+      [86_400, 614, "timeout_max"],
+      [2, 3, "timeout_min"],
+    ] as const) {
+      const { head, chip, told, value, watchdog } = bench({}, itco, 0, promiseS);
+      assert.equal(
+        [chip.timeoutMs, head.status().hardware_ms],
+        [hardwareS * 1000, hardwareS * 1000],
+      );
+      assert.is(value(name), `${hardwareS} s, found by trying`);
+      assert.is(told("wdt:refused").length, 1);
+      const tried = bench({}, itco, 0, promiseS, (ms) => {
+        assert.ok(ms >= Math.min(promiseS * 1000, plainModel.defaultMs), `${ms} ms was set`);
+      });
+      assert.is(tried.chip.timeoutMs, chip.timeoutMs);
+      assert.is(watchdog.isOpen, true);
+    }
+  },
+);
+
+stories("A2-01 the reason is the one that holds once the device is open", () => {
+  const { head, told } = bench({}, itco, 0, 700);
+  const { backend, because } = head.probe();
+  const held = "the hardware holds at most 614 s of the promised 700 s";
+  assert.equal([backend, because], ["simulated", held]);
+  assert.equal(
+    told("wdt:verdict").map((event) => "because" in event && event.because),
+    ["the hardware holds 700 s itself", held],
+  );
+});
+
+stories(
+  "A2-10 a refresh service that ends while the agent lives is started anew, and told once",
+  () => {
+    const { chip, run, head, told, resets, clock } = bench({}, { maxMs: 40_000, timeLeft: false });
+    run(100_000);
+    assert.equal([head.status().via, told("wdt:service_lost")], ["service", []]);
+    chip.faults = { keeperDies: true };
+    run(600_000);
+    assert.equal([resets.length, told("wdt:service_lost").length], [0, 1]);
+    chip.faults = {};
+    run(600_000);
+    chip.faults = { keeperDies: true };
+    run(100_000);
+    assert.equal([resets.length, told("wdt:service_lost").length], [0, 2], "and once more");
+    const lastMs = head.checkedInMs ?? Number.NaN;
+    clock.advance(200_000);
+    assert.ok((resets[0] ?? 0) - lastMs <= 60_000, "and it still guards");
+  },
+);
+
+stories("A2-10 where no check-in comes in time, the reset comes within T1", () => {
+  const { chip, run, resets } = bench({}, { maxMs: 10_000, timeLeft: false });
+  run(100_000);
+  chip.faults = { keeperDies: true };
+  const { refreshedMs } = chip;
+  run(100_000);
+  assert.ok((resets[0] ?? Infinity) <= (refreshedMs ?? 0) + 5000 + 10_000, `${resets}`);
+});
+
+stories(
+  "A2-10 regular running, a blocked loop and hasty check-ins are no loss of the service",
+  () => {
+    for (const maxMs of [2000, 15_000, 59_000]) {
+      const { clock, run, head, told } = bench({}, { maxMs });
+      for (let turn = 0; turn < 200; turn++) {
+        run(700 + turn * 100);
+        clock.advance(turn * 100);
+        head.tick(clock.now());
+      }
+      assert.equal(told("wdt:service_lost"), [], `T1 ${maxMs}`);
+    }
+  },
+);
+
+stories("A2-06 a gap longer than half of the timeout cannot be kept, and is told", () => {
+  const { head } = bench({}, { maxMs: 6000 }, 5);
+  const gap = head.probe().criteria.find(({ name }) => name === "refresh_gap");
+  assert.equal([gap?.value, gap?.required, gap?.ok], ["5 s", "<= 3 s, half of T1", false]);
 });
 
 stories("a proof costs no wake-ups once it is done", () => {

@@ -5,7 +5,7 @@ import * as assert from "uvu/assert";
 import { configure } from "../../agent/config.ts";
 import type { AgentEvent } from "../../agent/events.ts";
 import { BootHead } from "../../agent/heads/boot.ts";
-import { isKeeper, takeFrom } from "../../agent/io/keeper.ts";
+import { isBootHolder, takeFrom } from "../../agent/io/bootholder.ts";
 import type { Platform } from "../../agent/io/platform.ts";
 import {
   type Arrival,
@@ -165,6 +165,7 @@ function boot(disk: SimDisk, machine: string, changes: Partial<HandOff> = {}) {
     bootHook: () => record,
     resetCause: () => "unknown",
     crashRecords: () => [],
+    commandLine: () => "",
     reboot: () => undefined,
     names: () => ({ os: "", host: "", release: "", version: "", machine: "" }),
   };
@@ -217,9 +218,9 @@ adoption("A1-15 A1-16 the agent takes the firmware's boot as its own, on Linux' 
   assert.is(next.head.history().boots.at(-2)?.cause, "watchdog", "by the firmware's word");
 });
 
-// The keeper ------------------------------------------------------------------------------------
+// The holder ------------------------------------------------------------------------------------
 
-function keeper(script: string): Promise<{ child: ChildProcess; pid: number }> {
+function holder(script: string): Promise<{ child: ChildProcess; pid: number }> {
   return new Promise((resolve) => {
     const child = spawn("/bin/sh", ["-c", `${script}\necho up; exec sleep 100`], {
       stdio: ["ignore", "pipe", "ignore"],
@@ -230,16 +231,16 @@ function keeper(script: string): Promise<{ child: ChildProcess; pid: number }> {
 }
 
 adoption(
-  "A1-16 the keeper is ended only when it has the device, and the device is opened",
+  "A1-16 the boot's holder is ended only when it has the device, and the device is opened",
   async () => {
     for (const script of ["", "trap '' TERM"]) {
       const machine = new Machine();
       const path = machine.add("watchdog0", "pci0000:00/x", { ...i6300esb, state: "active" });
       const roots = { sys: machine.at("sys"), dev: machine.at("dev"), proc: machine.at("proc") };
-      const { child, pid } = await keeper(script);
-      assert.not.ok(isKeeper(path, roots, pid));
+      const { child, pid } = await holder(script);
+      assert.not.ok(isBootHolder(path, roots, pid));
       machine.hold(pid, "sleep", path);
-      assert.ok(isKeeper(path, roots, pid));
+      assert.ok(isBootHolder(path, roots, pid));
       const ended = new Promise((resolve) => child.once("exit", (_status, name) => resolve(name)));
       let busy = script === "" ? 3 : 300;
       const opened = takeFrom(pid, () => {
@@ -264,13 +265,13 @@ adoption("a device that somebody else has stays busy, and the error is his", () 
   assert.is(tries, 1);
 });
 
-adoption("facts do not call the keeper a holder", () => {
+adoption("facts do not call the boot's holder a holder", () => {
   const machine = new Machine();
   const path = machine.add("watchdog0", "pci0000:00/x", { ...i6300esb, state: "active" });
   machine.hold(4242, "sleep", path);
   const [watchdog] = machine.find();
   assert.is(watchdog?.facts().holder?.pid, 4242);
-  if (watchdog !== undefined) watchdog.keeper = 4242;
+  if (watchdog !== undefined) watchdog.bootHolder = 4242;
   assert.is(watchdog?.facts().holder, null);
 });
 

@@ -13,12 +13,12 @@ const killFromTry = 200;
 const tryEveryMs = 1;
 
 /** True when process `pid` has the watchdog at `path` open: only then may it be ended. */
-export function isKeeper(path: string, roots: Roots, pid: number): boolean {
+export function isBootHolder(path: string, roots: Roots, pid: number): boolean {
   return findHolder(path, roots)?.pid === pid;
 }
 
 /**
- * Ends the keeper and opens the device. `open` throws what the last try threw, when the device is
+ * Ends the holder and opens the device. `open` throws what the last try threw, when the device is
  * still held after a second.
  */
 export function takeFrom<T>(pid: number, open: () => T): T {

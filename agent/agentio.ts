@@ -1,12 +1,13 @@
-/** Everything of the world that the agent touches: real in main.ts, twins in sim/world.ts. */
-import type { BootControl } from "../io/bootcontrol.ts";
-import type { Clock } from "../io/clock.ts";
-import type { Disk } from "../io/disk.ts";
-import type { Platform } from "../io/platform.ts";
-import type { RunProgram } from "../io/program.ts";
-import type { Tee } from "../io/tee.ts";
-import type { Watchdog } from "../io/watchdog.ts";
-import type { Finding } from "../machines/doctor.ts";
+/** Everything of the world that the agent touches: each the real thing or its twin. */
+import type { BootControl } from "./io/bootcontrol.ts";
+import type { Clock } from "./io/clock.ts";
+import type { Disk } from "./io/disk.ts";
+import type { Platform } from "./io/platform.ts";
+import type { RunProgram } from "./io/program.ts";
+import type { Supervisor } from "./io/supervisor.ts";
+import type { Tee } from "./io/tee.ts";
+import type { Watchdog } from "./io/watchdog.ts";
+import type { Finding } from "./machines/doctor.ts";
 
 export interface AgentIo {
   readonly clock: Clock;
@@ -16,6 +17,7 @@ export interface AgentIo {
   readonly watchdog: Watchdog | null;
   readonly watchdogProblem: string;
   readonly tee: Tee;
+  readonly supervisor: Supervisor;
   /** Boot controls of the platform; none on most machines. */
   readonly controls: readonly BootControl[];
   readonly runProgram: RunProgram;
