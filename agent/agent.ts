@@ -99,10 +99,10 @@ export class Agent {
     const words = this.lastWords.read(this.io.platform.machineBootId(), previous);
     if (words !== null) this.emit(words);
     this.boot.start();
-    const { runningMs, refreshedAgoMs } = this.watchdog;
+    const { runningMs, refreshedAgoMs, found } = this.watchdog;
     this.watchdog.start();
     // Arming set the counter anew: one that shows the same as before does not count at all.
-    this.boot.adopted(this.watchdog.runningMs === runningMs ? null : runningMs);
+    this.boot.adopted(this.watchdog.runningMs === runningMs ? null : runningMs, found);
     this.boot.tellUnobserved(this.watchdog.runningMs === runningMs ? null : refreshedAgoMs);
     this.tee.start();
     this.boot.noteTold();
@@ -190,7 +190,7 @@ export class Agent {
         post: (act) => this.call(act),
         emit: (event) => this.emit(event),
         clearPlatform: () => {
-          return this.controls.confirm({ boot: this.boot.id, nextReset: config.nextReset });
+          return this.controls.confirm({ boot: this.boot.firmwareId, nextReset: config.nextReset });
         },
         confirm: () => this.boot.ready(),
         withhold: (culprit) => this.withhold(culprit),

@@ -7,6 +7,7 @@ import type { RunProgram } from "./io/program.ts";
 import type { Supervisor } from "./io/supervisor.ts";
 import type { Tee } from "./io/tee.ts";
 import type { Watchdog } from "./io/watchdog.ts";
+import type { Finding } from "./machines/doctor.ts";
 
 export interface AgentIo {
   readonly clock: Clock;
@@ -20,6 +21,8 @@ export interface AgentIo {
   /** Boot controls of the platform; none on most machines. */
   readonly controls: readonly BootControl[];
   readonly runProgram: RunProgram;
+  /** Who else wants the watchdog, as it stands now. */
+  readonly examine: () => readonly Finding[];
   /** Tells the programs that use these TEE services whether they are there. */
   readonly notify: (services: readonly string[], available: boolean) => void;
   /** Faults that can be injected on a lab image or a simulated card; empty elsewhere. */

@@ -35,6 +35,7 @@ export function answers(agent: Agent): Handlers {
       "card.status": () => status(agent),
       "card.protection": () => agent.protection.report(),
       "card.readiness": () => agent.readiness(),
+      "card.doctor": ({ from = 0 }) => doctor(agent, from),
       "boot.timeline": () => agent.boot.timeline(),
       "boot.timelines": ({ skip = 0 }) => agent.boot.timelines(skip),
       "boot.history": () => agent.boot.history(),
@@ -233,6 +234,20 @@ function status(agent: Agent): ResponseOf<"card.status"> {
     journal: agent.degraded() === null ? "ok" : "degraded",
   };
 }
+
+/** Findings in one answer: 3 of at most 500 bytes fit a packet of 2048. */
+const findingsPerAnswerMax = 3;
+
+function doctor(agent: Agent, from: number): ResponseOf<"card.doctor"> {
+  const found = agent.io.examine();
+  const findings = found.slice(from, from + findingsPerAnswerMax).map((finding) => {
+    const cut = (text: string): string => text.slice(0, findingCharactersMax);
+    return { ...finding, found: cut(finding.found), next: cut(finding.next) };
+  });
+  return { findings, more: from + findings.length < found.length };
+}
+
+const findingCharactersMax = 200;
 
 function reports(agent: Agent): Handlers {
   const { ledger } = agent;

@@ -40,7 +40,10 @@ export type AgentEvent =
   | { kind: "boot:fallback"; from: Slot; slot: Slot; failures: number }
   | { kind: "boot:evidence"; cause: Cause; evidence: string }
   | { kind: "boot:record_refused"; problem: string }
-  | { kind: "boot:adopted"; remaining_ms: number; uncovered_ms: number }
+  | { kind: "boot:adopted"; remaining_ms: number; uncovered_ms: number; because: string }
+  /** What the early userspace hook did, or what is wrong with it. */
+  | { kind: "boot:hook"; driver: string; method: string; problem: string }
+  | { kind: "boot:disagrees"; problem: string }
   | { kind: "boot:unobserved"; unobserved_ms?: number; by: "note" | "time_left" | "unknown" }
   | { kind: "boot:confirmed"; slot: Slot; failures: number }
   | { kind: "card:protection"; protected: boolean; weak: string; next: string }
@@ -106,6 +109,8 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "boot:evidence": "state",
   "boot:record_refused": "safety",
   "boot:adopted": "safety",
+  "boot:hook": "state",
+  "boot:disagrees": "safety",
   "boot:unobserved": "safety",
   "boot:confirmed": "state",
   "card:protection": "safety",

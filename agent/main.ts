@@ -9,6 +9,7 @@ import { exitCodes, Failure } from "./errors.ts";
 import { findBootControls } from "./io/bootcontrols.ts";
 import { RealClock } from "./io/clock.ts";
 import { type Disk, FileDisk } from "./io/disk.ts";
+import { readDoctorFacts } from "./io/doctor.ts";
 import { findWatchdogs, LinuxWatchdog } from "./io/linuxwatchdog.ts";
 import { LinuxPlatform } from "./io/platform.ts";
 import { runProgram } from "./io/programs.ts";
@@ -17,6 +18,8 @@ import { ServiceManager, watchdogName } from "./io/supervisor.ts";
 import { DeviceTee, type Tee } from "./io/tee.ts";
 import type { Watchdog } from "./io/watchdog.ts";
 import { realRoots } from "./io/watchdogfacts.ts";
+import { parseHook } from "./machines/adoption.ts";
+import { examine } from "./machines/doctor.ts";
 import { SimDisk } from "./sim/disk.ts";
 import { Random } from "./sim/random.ts";
 import { SimTee } from "./sim/tee.ts";
@@ -170,6 +173,7 @@ function findWatchdog(
         ? findWatchdogs(sys, dev, proc, manager)
         : [new LinuxWatchdog(device, realRoots, manager)];
     if (watchdog !== undefined) {
+      watchdog.bootHolder = bootHolderOf(watchdog.path);
       native(); // a device that nothing here can drive is no device
       return { watchdog, problem: "" };
     }
@@ -178,6 +182,13 @@ function findWatchdog(
     if (!(error instanceof Failure)) throw error;
     return fallBack(error.message, config, clock, log);
   }
+}
+
+/** The process that the boot hook left with this device open; null without one. */
+function bootHolderOf(path: string): number | null {
+  const text = new LinuxPlatform(null).bootHook();
+  const hook = text === null ? "" : parseHook(text);
+  return typeof hook !== "string" && hook.device === path ? hook.holder : null;
 }
 
 type Log = (line: string) => void;
@@ -302,6 +313,7 @@ function run(argv: string[]): void {
       supervisor: manager,
       controls: findBootControls(),
       runProgram,
+      examine: () => examine(readDoctorFacts(watchdog?.facts() ?? null), process.pid),
       // No program of the card is connected to the agent yet: its host is told by reports.
       notify: () => undefined,
       faults: config.lab ? labFaults(tee) : {},

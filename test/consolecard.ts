@@ -48,6 +48,17 @@ export const tee: TeeState = {
   quarantined: ["keystore/7"],
 };
 
+const findings: ResponseOf<"card.doctor">["findings"] = [
+  { name: "holder", ok: true, found: "/dev/watchdog0: this agent", next: "" },
+  {
+    name: "systemd_watchdog",
+    ok: false,
+    found: "RuntimeWatchdogSec=30 in /etc/systemd/system.conf",
+    next: "set RuntimeWatchdogSec=off in /etc/systemd/system.conf.d/kennel.conf and reboot",
+  },
+  { name: "boot_hook", ok: true, found: "ran in this boot", next: "" },
+];
+
 const status: ResponseOf<"card.status"> = {
   version: "0.1.0",
   boot,
@@ -266,6 +277,10 @@ export function nic7(changes: Script = {}): ScriptedCard {
     "card.hello": () => hello,
     "card.status": () => status,
     "card.protection": () => protection,
+    "card.doctor": (request) => {
+      const from = Number(request.from ?? 0);
+      return { findings: findings.slice(from, from + 2), more: from + 2 < findings.length };
+    },
     "boot.timeline": () => timeline,
     "boot.timelines": ({ skip }) => ({
       boots: skip === 0 ? earlier.slice(0, 1) : earlier.slice(Number(skip)),

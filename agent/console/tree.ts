@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import { history, type TimelineOptions, timeline } from "./boot.ts";
 import { mustConfirm } from "./context.ts";
+import { doctor } from "./doctor.ts";
 import { listExits, showExits } from "./exits.ts";
 import { explainFile, wdtExplain } from "./explain.ts";
 import { echo, hello, reset, resetEffect } from "./hello.ts";
@@ -76,6 +77,10 @@ function plantCard(program: Command, run: Run, globals: Globals): void {
     .command("protect")
     .description("what guards which stage, and the next step for all that is weak")
     .action(() => run.onCard(globals(), protect));
+  program
+    .command("doctor")
+    .description("who else wants the card's watchdog, and what to do about it")
+    .action(() => run.onCard(globals(), doctor));
   program
     .command("echo <text>")
     .description("send a text and get it back; any SMP server answers")

@@ -3,19 +3,21 @@
  * reads the hand-off record, keeps the boot record, and runs machines/boot.ts from hand-off on.
  */
 import type { AgentConfig } from "../config.ts";
-import { Failure } from "../errors.ts";
 import type { AgentEvent } from "../events.ts";
 import type { Clock } from "../io/clock.ts";
 import type { Disk } from "../io/disk.ts";
 import type { Platform } from "../io/platform.ts";
+import type { WatchdogFacts } from "../io/watchdog.ts";
 import { Journal } from "../journal.ts";
+import { coverage, disagreement, type Hook } from "../machines/adoption.ts";
 import * as boot from "../machines/boot.ts";
 import * as record from "../machines/bootrecord.ts";
 import { step } from "../machines/fsm.ts";
 import { type Evidence, evidenceText, hardwareCause } from "../machines/resetcause.ts";
 import type { StageLog } from "../machines/stagelog.ts";
 import type { ResponseOf } from "../wire/commands.ts";
-import { decodeHandOff, type HandOff } from "../wire/handoff.ts";
+import type { HandOff } from "../wire/handoff.ts";
+import { fromHandOff, whatIsLeft } from "./arrival.ts";
 import { bootCodec } from "./bootcodec.ts";
 import { historyOf, stagesOf, timelinesOf } from "./boottold.ts";
 
@@ -28,13 +30,16 @@ export interface BootIo {
 export class BootHead {
   readonly journal: Journal<record.BootRecord>;
   state: boot.State;
-  /** Seconds in which nothing is known to have counted before the agent took over, ms. */
+  /** Time in which nothing is known to have counted before the agent took over, ms. */
   uncoveredMs = 0;
+  /** What the early userspace hook did; null without one that can be read. */
+  readonly hook: Hook | null;
   private readonly io: BootIo;
   private readonly config: AgentConfig;
   private readonly emit: (event: AgentEvent) => void;
-  private handOff: HandOff | null = null;
-  private handOffProblem: string | null = null;
+  private readonly handOff: HandOff | null;
+  private readonly handOffProblem: string | null;
+  private readonly hookProblem: string;
   /** The firmware began this boot; a later start of the agent has a stale hand-off record. */
   private continues = false;
   private aliveMs = 0;
@@ -47,13 +52,22 @@ export class BootHead {
     this.config = config;
     this.emit = emit;
     this.journal = new Journal(io.disk, "boot", bootCodec(config.plan.attemptsMax));
-    this.readHandOff();
+    const left = whatIsLeft(io.platform);
+    this.handOff = left.handOff;
+    this.handOffProblem = left.handOffProblem;
+    this.hook = left.hook;
+    this.hookProblem = left.hookProblem;
     this.state = boot.initial(config.plan);
   }
 
   /** This boot's id: the first half of every report's identity. */
   get id(): string {
     return this.journal.value.current?.boot ?? "0-unknown";
+  }
+
+  /** What firmware calls this boot: a later agent on it has an id of its own. */
+  get firmwareId(): string {
+    return this.handOff?.boot ?? this.id;
   }
 
   get entry(): record.BootEntry | null {
@@ -104,7 +118,10 @@ export class BootHead {
       this.checkedInMs = journal.value.closing?.checkedInMs ?? null;
     }
     const begun = record.beginBoot(journal.value, begin).record;
-    journal.stage({ ...begun, crashRecords });
+    const restart = current?.machine === machine;
+    this.continues = !restart && this.handOff !== null;
+    const claimed = this.continues ? record.claim(begun, this.handOff as HandOff) : begun;
+    journal.stage({ ...claimed, crashRecords });
   }
 
   /** Tells of this start and of every ended boot the host has not been told of yet. */
@@ -151,14 +168,37 @@ export class BootHead {
 
   /**
    * The agent has the watchdog. `runningMs`: what the device had left just before it was opened,
-   * or null when nothing shows that it was counting.
+   * or null when nothing shows that it was counting. `facts`: as they were then.
    */
-  adopted(runningMs: number | null): void {
+  adopted(runningMs: number | null, facts: WatchdogFacts | null): void {
     const atMs = this.io.clock.now();
-    this.uncoveredMs = this.covered(runningMs, atMs) ? 0 : this.sinceHandOffMs(atMs);
+    const { countdown, hook } = this;
+    const { isOneClock: oneClock } = this.io.platform;
+    const { uncoveredMs, because } = coverage({ countdown, hook, runningMs, atMs, oneClock });
+    this.uncoveredMs = uncoveredMs;
+    this.tellHook(facts);
     const remaining_ms = Math.max(Math.round(runningMs ?? 0), 0);
-    this.emit({ kind: "boot:adopted", remaining_ms, uncovered_ms: this.uncoveredMs });
+    this.emit({ kind: "boot:adopted", remaining_ms, uncovered_ms: uncoveredMs, because });
     this.send({ kind: "adopted", atMs });
+  }
+
+  /** Only the agent that adopts tells: a later one finds what the hook left as well. */
+  private tellHook(facts: WatchdogFacts | null): void {
+    const { hook, hookProblem, handOff, countdown } = this;
+    if (this.isRestart) return;
+    if (hookProblem !== "" || hook !== null) {
+      const { driver = "", method = "none", problem = hookProblem } = hook ?? {};
+      this.emit({ kind: "boot:hook", driver, method, problem });
+    }
+    if (handOff === null || countdown === null || facts === null) return;
+    const armed = { backend: handOff.backend, granted_ms: countdown.granted_ms };
+    const problem = disagreement(armed, facts, hook !== null && hook.method !== "none");
+    if (problem !== null) this.emit({ kind: "boot:disagrees", problem });
+  }
+
+  /** Another agent ran on this boot before. */
+  private get isRestart(): boolean {
+    return this.journal.value.past.at(-1)?.cause === "agent_restart";
   }
 
   /**
@@ -166,7 +206,7 @@ export class BootHead {
    * known from the earlier one's note, or from how far the countdown has run (`refreshedAgoMs`).
    */
   tellUnobserved(refreshedAgoMs: number | null): void {
-    if (this.journal.value.past.at(-1)?.cause !== "agent_restart") return;
+    if (!this.isRestart) return;
     const notedMs = this.checkedInMs === null ? null : this.io.clock.now() - this.checkedInMs;
     const by = notedMs !== null ? "note" : refreshedAgoMs !== null ? "time_left" : "unknown";
     const ms = notedMs ?? refreshedAgoMs;
@@ -260,17 +300,6 @@ export class BootHead {
     return { present: true, record: { ...rest, ...(countdown ?? {}) } };
   }
 
-  private readHandOff(): void {
-    const bytes = this.io.platform.handOff();
-    if (bytes === null) return;
-    try {
-      this.handOff = decodeHandOff(bytes);
-    } catch (error) {
-      if (!(error instanceof Failure)) throw error;
-      this.handOffProblem = error.message;
-    }
-  }
-
   /** A damaged hand-off record hides which boot it tells of: it is the one no Linux has claimed. */
   private isOfFirmware(entry: record.BootEntry): boolean {
     return this.handOffProblem !== null || entry.boot === this.handOff?.boot;
@@ -289,18 +318,6 @@ export class BootHead {
     const { boot: id, slot, stage, step: name, uptimeMs, cause, culprit } = entry;
     const uptime_ms = uptimeMs;
     this.emit({ kind: "boot:died", boot: id, slot, stage, step: name, uptime_ms, cause, culprit });
-  }
-
-  /** Covered when the device counts and agrees with what the firmware's record promised. */
-  private covered(runningMs: number | null, atMs: number): boolean {
-    const { countdown } = this;
-    if (runningMs === null || countdown === null) return false;
-    const expectedMs = countdown.refreshed_ms + countdown.remaining_ms - atMs;
-    return Math.abs(runningMs - expectedMs) <= agreementMs;
-  }
-
-  private sinceHandOffMs(atMs: number): number {
-    return Math.round(this.countdown === null ? atMs : atMs - this.countdown.refreshed_ms);
   }
 
   private uptimeNoted(value: record.BootRecord): record.BootRecord {
@@ -341,36 +358,6 @@ export class BootHead {
         return;
     }
   }
-}
-
-/** Device and record differ by at most this when they mean one countdown: drivers count seconds. */
-const agreementMs = 2000;
-
-/** The machine's state as the firmware left it. */
-function fromHandOff(handOff: HandOff, plan: boot.BootPlan): boot.State {
-  const { boot: id, slot, failures, countdown, stages } = handOff;
-  return {
-    kind: "hand_off",
-    plan,
-    boot: id,
-    slot,
-    failures,
-    countdown:
-      countdown === undefined
-        ? null
-        : {
-            limits: { minMs: countdown.min_ms, maxMs: countdown.max_ms },
-            grantedMs: countdown.granted_ms,
-            refreshedMs: countdown.refreshed_ms,
-          },
-    log: stages.map(({ stage, start_ms, end_ms, by, steps }) => ({
-      stage,
-      startMs: start_ms,
-      endMs: end_ms ?? null,
-      by,
-      steps: steps.map(({ name, at_ms }) => ({ name, atMs: at_ms })),
-    })),
-  };
 }
 
 function bootNumber(id: string): number {

@@ -39,7 +39,7 @@ export class ProtectionHead {
       state,
       everyMs: state.promise_ms * config.runtime.refreshFraction,
       commandLine: io.platform.commandLine(),
-      hook: io.platform.bootHook(),
+      hook: io.platform.bootHook() ?? "",
     });
   }
 

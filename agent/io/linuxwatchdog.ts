@@ -7,6 +7,7 @@ import {
   type SystemError,
 } from "../../native/index.ts";
 import { Failure } from "../errors.ts";
+import { isBootHolder, takeFrom } from "./bootholder.ts";
 import type { Keeper } from "./supervisor.ts";
 import type {
   RefreshBy,
@@ -62,6 +63,8 @@ const disableCard = 1;
 export class LinuxWatchdog implements Watchdog {
   readonly path: string;
   refreshBy: RefreshBy = "keepalive";
+  /** The process that holds the device for us until we open it; null = nobody does. */
+  bootHolder: number | null = null;
   readonly #roots: Roots;
   readonly #keeper: Keeper | null;
   /** The keeper holds the device open as well. */
@@ -94,7 +97,9 @@ export class LinuxWatchdog implements Watchdog {
   /** Looking through /proc takes milliseconds, so only where somebody may be found. */
   #holder(state: WatchdogFacts["state"]): WatchdogFacts["holder"] {
     if (this.isOpen) return { pid: process.pid, name: basename(process.argv[1] ?? "", ".cjs") };
-    return state === "inactive" ? null : findHolder(this.path, this.#roots);
+    if (state === "inactive") return null;
+    const holder = findHolder(this.path, this.#roots);
+    return holder !== null && holder.pid === this.bootHolder ? null : holder;
   }
 
   get isOpen(): boolean {
@@ -104,7 +109,7 @@ export class LinuxWatchdog implements Watchdog {
   /** Does nothing when this object has it open already. */
   open(): void {
     if (this.#device !== undefined) return;
-    this.#take(this.#attempt("open", () => new (native().Watchdog)(this.path)));
+    this.#take(this.#attempt("open", () => this.#openNode()));
     this.#keeper?.keep(this.#opened().fd);
     this.#kept = this.#keeper !== null;
   }
@@ -160,6 +165,14 @@ export class LinuxWatchdog implements Watchdog {
       throw callFailure(this.path, this.#roots, "use as a watchdog", error);
     }
     this.#device = device;
+  }
+
+  #openNode(): NativeWatchdog {
+    const open = (): NativeWatchdog => new (native().Watchdog)(this.path);
+    const { bootHolder } = this;
+    if (bootHolder === null || !isBootHolder(this.path, this.#roots, bootHolder)) return open();
+    this.bootHolder = null;
+    return takeFrom(bootHolder, open);
   }
 
   /**

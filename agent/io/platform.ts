@@ -11,6 +11,10 @@ export interface Platform {
   randomId(): string;
   /** The hand-off record that firmware left, byte for byte; null when there is none. */
   handOff(): Uint8Array | null;
+  /** The clock of the hand-off record's times is the agent's own. */
+  readonly isOneClock: boolean;
+  /** What the early userspace hook left for the agent; null without one. */
+  bootHook(): string | null;
   /**
    * What the hardware or firmware says ended the previous boot; `unknown` when nobody can say.
    * The watchdog's own flag is read from the watchdog, not here.
@@ -23,13 +27,15 @@ export interface Platform {
   crashRecords(): string[];
   /** What the kernel was started with; empty when it does not say. Source: /proc/cmdline. */
   commandLine(): string;
-  /** What the hook of early userspace says it did, see boot/linux/boot-hook.sh; empty without. */
-  bootHook(): string;
   /** Asks the operating system for an orderly reboot. Returns at once. */
   reboot(): void;
   /** Fields of `uname`, for SMP os info. */
   names(): { os: string; host: string; release: string; version: string; machine: string };
 }
+
+/** Written by boot/linux/boot-hook.sh. */
+export const hookFile = "/run/kennel/boot-hook";
+const hookCharactersMax = 4096;
 
 /** The real thing: Linux. */
 export class LinuxPlatform implements Platform {
@@ -40,6 +46,13 @@ export class LinuxPlatform implements Platform {
   constructor(handOffFile: string | null, pstore = "/sys/fs/pstore") {
     this.handOffFile = handOffFile;
     this.pstore = pstore;
+  }
+
+  /** Firmware counts from power-on, Linux from the start of its kernel. */
+  readonly isOneClock = false;
+
+  bootHook(): string | null {
+    return readBytes(hookFile)?.toString("utf8").slice(0, hookCharactersMax) ?? null;
   }
 
   machineBootId(): string {
@@ -76,10 +89,6 @@ export class LinuxPlatform implements Platform {
 
   commandLine(): string {
     return readText("/proc/cmdline");
-  }
-
-  bootHook(): string {
-    return readText("/run/kennel/boot-hook");
   }
 
   /** Runs `reboot`, which may hang: the watchdog is left counting behind it. */

@@ -172,6 +172,31 @@ export function beginBoot(record: BootRecord, begin: Begin): Begun {
   return { record: next, entry, previous, fallback };
 }
 
+/** Firmware counts boots and chooses the slot in a store of its own: its word stands. */
+export interface FirmwareBoot {
+  readonly boot: string;
+  readonly slot: Slot;
+  /** Failed boots of that slot in a row, this one not counted. */
+  readonly failures: number;
+}
+
+/** The boot just begun is the one that firmware counted: it gets that one's id, slot and count. */
+export function claim(record: BootRecord, firmware: FirmwareBoot): BootRecord {
+  const { boot, slot, failures } = firmware;
+  if (record.current === null) return record;
+  const number = Number.parseInt(boot, 10);
+  const boots = Number.isSafeInteger(number) && number > 0 ? number : record.boots;
+  const counted = slot === "safe" ? {} : { [slot]: failures };
+  return {
+    ...record,
+    boots,
+    // A store of firmware's that was lost counts from the start again.
+    told: Math.min(record.told, boots),
+    failures: { ...record.failures, ...counted },
+    current: { ...record.current, boot, slot },
+  };
+}
+
 /** Notes how far the current boot came. */
 export function mark(
   record: BootRecord,

@@ -28,6 +28,8 @@ export interface WatchdogFaults {
   deafKeepAlive?: boolean;
   /** No call refreshes, though all succeed. Not survived: reported before the reset. */
   deaf?: boolean;
+  /** The kernel refreshes until the device is opened, for so long; 0 = for ever. Reported. */
+  openTimeoutS?: number;
   /** Once armed, always armed. Reported; disarm says it cannot stop. */
   noWayOut?: boolean;
   /**
@@ -194,8 +196,8 @@ export class SimWatchdog implements Watchdog {
       bootStatus: this.bootStatus,
       nowayout: faults.noWayOut === true,
       holder: faults.busy ?? null,
-      openTimeoutS: null,
-      handleBootEnabled: null,
+      openTimeoutS: faults.openTimeoutS ?? null,
+      handleBootEnabled: faults.openTimeoutS === undefined ? null : true,
       stopOnReboot: null,
       pretimeoutMs: this.pretimeoutMs,
       governor: null,

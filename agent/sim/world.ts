@@ -12,6 +12,7 @@ import { portQueueBytesMax } from "../io/port.ts";
 import { type Supervisor, unsupervised } from "../io/supervisor.ts";
 import { Journal } from "../journal.ts";
 import type { HardwareCause, Slot } from "../machines/bootrecord.ts";
+import { examine, plainSystem } from "../machines/doctor.ts";
 import type { SimBootControl } from "./bootcontrol.ts";
 import { SimClock } from "./clock.ts";
 import { SimDisk } from "./disk.ts";
@@ -88,6 +89,8 @@ export class World {
   readonly resets: Reset[] = [];
   /** Boot controls of the platform; what they hold survives resets. */
   readonly controls: SimBootControl[] = [];
+  /** What the early userspace hook left; null without one. */
+  bootHook: string | null = null;
   /** What is wrong with programs that the agent asks, by their path. */
   readonly programFaults = new Map<string, ProgramFault>();
   firmware: Firmware | null = null;
@@ -282,6 +285,7 @@ export class World {
           supervisor: this.options.supervisor ?? unsupervised,
           controls: this.controls,
           runProgram: simPrograms(life, this.programFaults),
+          examine: () => examine({ ...plainSystem, watchdog: this.driver?.facts() ?? null }, 0),
           notify: (names, available) => this.notices.push({ names, available }),
           faults: this.config.lab ? this.rigFaults() : {},
           log: this.options.log ?? (() => undefined),
@@ -329,10 +333,11 @@ export class World {
       machineBootId: () => `machine-${this.boots}`,
       randomId: () => this.hex(8),
       handOff: () => this.record,
+      isOneClock: true,
+      bootHook: () => this.bootHook,
       resetCause: () => (this.cause === "watchdog" ? "unknown" : this.cause),
       crashRecords: () => this.crashRecords.slice(),
       commandLine: () => "",
-      bootHook: () => "",
       reboot: () => {
         this.clock.at(this.clock.now() + rebootMs, () => this.reset("reboot"));
       },

@@ -236,6 +236,17 @@ export const commands = {
     none,
     map({ ready: bool, checks: list(map({ name: text, ok: bool, value: text }), 16) }),
   ),
+  /** Who else wants the watchdog; `from`: the index to go on with, when one packet did not do. */
+  "card.doctor": command(
+    64,
+    4,
+    "read",
+    map({ from: optional(uint) }),
+    map({
+      findings: list(map({ name: text, ok: bool, found: text, next: text }), 16),
+      more: bool,
+    }),
+  ),
   "boot.timeline": command(
     65,
     0,

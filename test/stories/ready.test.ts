@@ -5,6 +5,7 @@ import { configure } from "../../agent/config.ts";
 import type { Failure } from "../../agent/errors.ts";
 import { SimBootControl } from "../../agent/sim/bootcontrol.ts";
 import type { ProgramFault } from "../../agent/sim/programs.ts";
+import { itcoModel } from "../../agent/sim/watchdogmodels.ts";
 import { simConfig, World } from "../../agent/sim/world.ts";
 import { ask, confirmed, reportsOf, resetTime } from "../worlds.ts";
 
@@ -164,6 +165,33 @@ stories("A1-14 a commanded reset is noted for our loader", () => {
   resetTime(world);
   assert.equal(control.writes, ["closing=commanded"]);
 });
+
+stories("B10-02 A1-17 adoption counts as uncovered while the kernel may refresh for ever", () => {
+  const adopt = (world: World) =>
+    ask(world, "card.protection").stages.find(({ stage }) => stage === "adopt");
+  const fed = new World({ seed: 7, config: simConfig(), model: itcoModel });
+  fed.chip.faults = { openTimeoutS: 0 };
+  fed.power(true);
+  confirmed(fed);
+  assert.match(adopt(fed)?.because ?? "", /open_timeout=0/);
+  assert.match(ask(fed, "card.protection").next.join("; "), /open_timeout/);
+  const bounded = new World({ seed: 7, config: simConfig(), model: itcoModel });
+  bounded.chip.faults = { openTimeoutS: 30 };
+  bounded.power(true);
+  confirmed(bounded);
+  assert.match(adopt(bounded)?.because ?? "", /the countdown never stopped/);
+});
+
+stories(
+  "the doctor's findings leave in packets, and the console asks until it has them all",
+  () => {
+    const world = started();
+    const first = ask(world, "card.doctor");
+    assert.ok(first.more);
+    assert.is(first.findings[0]?.name, "holder");
+    assert.ok(first.findings.every(({ ok }) => ok));
+  },
+);
 
 const mistakes: readonly (readonly [unknown, RegExp])[] = [
   [{ programs: [{ name: "tee", command: ["/x"] }] }, /two checks named "tee"/],

@@ -25,6 +25,17 @@ hook("every shell can read every script", () => {
   }
 });
 
+hook("the service is restarted for ever, watched, and leaves its device behind", () => {
+  const unit = readFileSync(join(hookFolder, "kennel.service"), "utf8");
+  for (const line of ["Type=notify", "Restart=always", "StartLimitIntervalSec=0"]) {
+    assert.match(unit, `\n${line}\n`);
+  }
+  assert.match(unit, /\nWatchdogSec=\d+\n/);
+  assert.match(unit, /\nFileDescriptorStoreMax=[1-9]\n/);
+  // Neither of these may end the guard: a stop is not a reason to disarm.
+  assert.not.match(unit, /allow-disarm|RuntimeWatchdogSec|StartLimitAction|FailureAction/);
+});
+
 hook("the magic character is written by nobody", () => {
   const text = readFileSync(join(hookFolder, "boot-hook.sh"), "utf8");
   const code = text.replaceAll(/^\s*#.*$/gm, "");

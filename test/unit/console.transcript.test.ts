@@ -15,6 +15,7 @@ const sessions: [string, string, number][] = [
   ["hello", "hello", 0],
   ["status", "status", 0],
   ["protect", "protect", 1],
+  ["doctor", "doctor", 1],
   ["boot-timeline", "boot timeline", 0],
   ["boot-history", "boot history", 0],
   ["wdt-status", "wdt status", 0],

@@ -1,0 +1,185 @@
+/**
+ * How well the way from the firmware's last refresh to the agent was covered: what the early
+ * userspace hook says it did, what the hand-off record promised, and what the hardware shows.
+ * Nothing is taken for covered that nothing shows. Pure.
+ */
+import type { WatchdogFacts } from "../io/watchdog.ts";
+
+/** What boot/linux/boot-hook.sh left in /run/kennel/boot-hook. Times are ms on the clock. */
+export interface Hook {
+  readonly driver: string;
+  readonly method: Method;
+  readonly device: string;
+  /** Before the driver was loaded, after it, and once the device was open; null = it was not. */
+  readonly beganMs: number;
+  readonly loadedMs: number | null;
+  readonly openedMs: number | null;
+  /** The process that has the device open for the agent. */
+  readonly holder: number | null;
+  readonly adoptWithinMs: number;
+  /** A watchdog was there before the hook: what its driver did to a countdown is not known. */
+  readonly before: boolean;
+  readonly problem: string;
+}
+
+const methods = ["lock", "hold", "open_timeout", "leave", "none"] as const;
+export type Method = (typeof methods)[number];
+
+/** Lines that a hook's record can have; more is not one. */
+const linesMax = 32;
+const problemCharactersMax = 160;
+
+/** Reads the record; a mistake is told as text. */
+export function parseHook(text: string): Hook | string {
+  const lines = text.split("\n").filter((line) => line !== "");
+  if (lines.length > linesMax) return `${lines.length} lines`;
+  const found = new Map(
+    lines.map((line): [string, string] => {
+      const at = line.indexOf("=");
+      return [line.slice(0, at), line.slice(at + 1)];
+    }),
+  );
+  const version = found.get("version");
+  if (version !== "1") return `version ${version ?? "missing"}, this agent knows 1`;
+  const method = methods.find((name) => name === found.get("method"));
+  const beganMs = secondsOf(found.get("began"));
+  const adoptWithinMs = secondsOf(found.get("adopt_within"));
+  if (method === undefined) return "no method that is known";
+  if (beganMs === null || adoptWithinMs === null) return "no times";
+  const holder = Number(found.get("holder") ?? Number.NaN);
+  return {
+    driver: found.get("driver") ?? "",
+    method,
+    device: found.get("device") ?? "",
+    beganMs,
+    loadedMs: secondsOf(found.get("loaded")),
+    openedMs: secondsOf(found.get("opened")),
+    holder: Number.isInteger(holder) && holder > 1 ? holder : null,
+    adoptWithinMs,
+    before: found.get("before") !== "no",
+    problem: (found.get("problem") ?? "").slice(0, problemCharactersMax),
+  };
+}
+
+function secondsOf(text: string | undefined): number | null {
+  return text !== undefined && /^\d{1,9}(\.\d{1,3})?$/.test(text) ? Number(text) * 1000 : null;
+}
+
+/** The firmware's countdown at its last refresh, on this clock. */
+export interface Countdown {
+  readonly refreshed_ms: number;
+  readonly remaining_ms: number;
+  readonly granted_ms: number;
+}
+
+export interface Arrival {
+  readonly countdown: Countdown | null;
+  readonly hook: Hook | null;
+  /** What the device had left just before it was opened; null = nothing shows that it counts. */
+  readonly runningMs: number | null;
+  readonly atMs: number;
+  /**
+   * Firmware and Linux read one clock. Where they do not, Linux' begins at some time after the
+   * last refresh: less may be left than the record says, and never more.
+   */
+  readonly oneClock: boolean;
+}
+
+export interface Coverage {
+  /** The longest time in which a hang would not have ended in a reset, as far as is known, ms. */
+  readonly uncoveredMs: number;
+  readonly because: string;
+}
+
+/** Device and record differ by at most this when they mean one countdown: drivers count seconds. */
+const agreementMs = 2000;
+
+/** The gap between the firmware's last refresh and the agent's first. */
+export function coverage(arrival: Arrival): Coverage {
+  const { countdown, hook, atMs } = arrival;
+  if (countdown === null) return unarmed(arrival);
+  const sinceMs = (ms: number): number => Math.max(Math.round(ms - countdown.refreshed_ms), 0);
+  const armedUntilMs = countdown.refreshed_ms + countdown.remaining_ms;
+  if (hook === null || hook.method === "none" || hook.loadedMs === null) {
+    if (agrees(arrival)) return { uncoveredMs: 0, because: "the countdown never stopped" };
+    return { uncoveredMs: sinceMs(atMs), because: "nothing shows that it counted" };
+  }
+  if (hook.beganMs > armedUntilMs + agreementMs) {
+    // It outlived its own reset, so it did not count.
+    const untilMs = hook.openedMs ?? atMs;
+    return { uncoveredMs: sinceMs(untilMs), because: "it did not end the boot when it was due" };
+  }
+  if (hook.before && hook.method !== "leave") return unknownBefore(hook, sinceMs, atMs);
+  return covered(hook, arrival, sinceMs);
+}
+
+function covered(hook: Hook, arrival: Arrival, sinceMs: (ms: number) => number): Coverage {
+  const { runningMs, atMs } = arrival;
+  switch (hook.method) {
+    case "lock": {
+      const dueMs = (hook.loadedMs ?? hook.beganMs) + hook.adoptWithinMs;
+      if (atMs <= dueMs + agreementMs) {
+        return { uncoveredMs: 0, because: "firmware locked the countdown" };
+      }
+      return { uncoveredMs: sinceMs(atMs), because: "it did not end the boot when it was due" };
+    }
+    case "hold": {
+      if (hook.openedMs === null) {
+        return { uncoveredMs: sinceMs(atMs), because: "the hook could not open the device" };
+      }
+      const uncoveredMs = Math.max(Math.round(hook.openedMs - hook.beganMs), 0);
+      return { uncoveredMs, because: "from loading the driver to opening the device" };
+    }
+    default:
+      if (runningMs !== null) return { uncoveredMs: 0, because: "the driver kept the countdown" };
+      return {
+        uncoveredMs: sinceMs(atMs),
+        because: "nothing shows that the driver kept the countdown",
+      };
+  }
+}
+
+/** The driver was there before the hook: built in, or loaded by somebody else. */
+function unknownBefore(hook: Hook, sinceMs: (ms: number) => number, atMs: number): Coverage {
+  const untilMs = hook.openedMs ?? (hook.method === "open_timeout" ? hook.beganMs : atMs);
+  return { uncoveredMs: sinceMs(untilMs), because: "the driver was loaded before the hook" };
+}
+
+/** No countdown of firmware's: nothing was armed until somebody opened the device. */
+function unarmed({ hook, atMs }: Arrival): Coverage {
+  const openedMs = hook?.openedMs ?? null;
+  if (openedMs === null) {
+    return { uncoveredMs: Math.round(atMs), because: "nothing was armed before the agent" };
+  }
+  return { uncoveredMs: Math.round(openedMs), because: "the hook armed it, firmware did not" };
+}
+
+/** The device counts, and as the firmware's record promised. */
+function agrees({ countdown, runningMs, atMs, oneClock }: Arrival): boolean {
+  if (runningMs === null || countdown === null) return false;
+  const overMs = runningMs - (countdown.refreshed_ms + countdown.remaining_ms - atMs);
+  return overMs <= agreementMs && (!oneClock || overMs >= -agreementMs);
+}
+
+/** Words that the firmware's and the Linux driver's name of one device have in common. */
+const families = ["i6300esb", "tco", "sbsa"] as const;
+
+/**
+ * Why the device that Linux has is not the one that the record tells of; null when it may well be.
+ * `isHeld`: a hook has set a timeout of its own since.
+ */
+export function disagreement(
+  record: { backend: string; granted_ms: number },
+  facts: Pick<WatchdogFacts, "identity" | "timeLeftMs">,
+  isHeld: boolean,
+): string | null {
+  const identity = facts.identity.toLowerCase();
+  const backend = record.backend.toLowerCase();
+  const family = families.find((word) => backend.includes(word)) ?? backend;
+  if (!identity.includes(family)) {
+    return `firmware armed ${record.backend}, Linux has ${facts.identity}`;
+  }
+  const { timeLeftMs } = facts;
+  if (isHeld || timeLeftMs === null || timeLeftMs <= record.granted_ms + agreementMs) return null;
+  return `${timeLeftMs} ms are left of the ${record.granted_ms} ms that firmware was granted`;
+}
