@@ -1,10 +1,13 @@
 #!/usr/bin/env node
 /**
- * Builds the boot half. `node boot/build.mjs [--into FOLDER]`
+ * Builds the boot half. `node boot/build.mjs [--into FOLDER] [--tests FILE] [--analyze]`
  *
  * FOLDER (dist/boot) gets x64/ and aa64/ with kennelwdt.efi, the watchdog driver; kennelwdt.rom,
  * the same as option ROM of the i6300ESB; kennel-loader.efi, the loader; lab/spin.efi, a kernel
- * for tests that hangs after the hand-off. Needs clang and lld alone, on any host.
+ * for tests that hangs after the hand-off. Needs clang and lld alone, on any host. With --tests,
+ * FILE is built instead: test/uefi with the pure parts for this machine, with sanitizers. With
+ * --analyze nothing is built: clang's static analysis of everything, for both processors. Ends with
+ * status 3 when a tool is missing, and says which.
  */
 import { execFile, spawnSync } from "node:child_process";
 import * as fs from "node:fs";
@@ -18,9 +21,9 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const sources = join(root, "boot/uefi");
 
 const arches = { x64: "x86_64", aa64: "aarch64" };
-export const warnings = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"];
+const warnings = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"];
 /** What is pure: tests compile these for the machine they run on. */
-export const pureSources = [
+const pureSources = [
   ...["bootstate.c", "cbor.c", "config.c", "handoff.c", "i6300esb.c", "sbsa.c", "seal.c"],
   ...["stagelog.c", "tco.c", "watchdog.c"],
 ];
@@ -56,7 +59,7 @@ function planHeader() {
 }
 
 /** Flags for one UEFI image; `plan` is the folder with plan.h. */
-export function imageFlags(arch, plan) {
+function imageFlags(arch, plan) {
   return [
     ...["-target", `${arches[arch]}-unknown-windows`, "-std=c11", "-Oz", "-ffreestanding"],
     ...["-fshort-wchar", "-fno-stack-protector", "-fno-builtin", ...warnings],
@@ -66,7 +69,7 @@ export function imageFlags(arch, plan) {
 }
 
 /** A folder of our own with plan.h, for one build. */
-export function makePlan() {
+function makePlan() {
   const cache = join(root, ".cache");
   fs.mkdirSync(cache, { recursive: true });
   const plan = fs.mkdtempSync(join(cache, "boot-plan-"));
@@ -112,11 +115,67 @@ export async function buildBoot(folder) {
   }
 }
 
+function cFiles(folder) {
+  const files = fs.readdirSync(join(root, folder)).filter((name) => name.endsWith(".c"));
+  return files.sort().map((name) => join(root, folder, name));
+}
+
+/** Builds test/uefi; resolves to what is missing, or undefined. */
+export async function buildBootTests(file) {
+  if (bootLack()) return bootLack();
+  const plan = makePlan();
+  try {
+    const sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+    const empty = join(plan, "empty.c");
+    fs.writeFileSync(empty, "int main(void) { return 0; }\n");
+    try {
+      await run("clang", [...sanitizers, empty, "-o", join(plan, "empty")]);
+    } catch {
+      return "clang's sanitizers missing (Debian: apt-get install libclang-rt-dev)";
+    }
+    const pure = pureSources.map((name) => join(sources, name));
+    await run("clang", [
+      ...["-std=c11", "-g", "-O1", ...sanitizers, ...warnings, `-I${plan}`, `-I${sources}`],
+      ...[...cFiles("test/uefi"), ...pure, "-o", file],
+    ]);
+  } finally {
+    fs.rmSync(plan, { recursive: true, force: true });
+  }
+}
+
+/** Throws with the analyzer's words when it finds anything. */
+export async function analyzeBoot() {
+  const plan = makePlan();
+  try {
+    for (const arch of Object.keys(arches)) {
+      const files = [...cFiles("boot/uefi"), ...cFiles("boot/uefi/lab")];
+      const flags = ["--analyze", "--analyzer-output", "text", "-Xclang", "-analyzer-werror"];
+      await run("clang", [...flags, ...imageFlags(arch, plan), ...files]);
+    }
+  } finally {
+    fs.rmSync(plan, { recursive: true, force: true });
+  }
+}
+
+const statusLack = 3;
+
+function stopFor(lack) {
+  process.stderr.write(`boot: ${lack}\n`);
+  process.exitCode = statusLack;
+}
+
 async function main() {
-  const { values } = parseArgs({ options: { into: { type: "string" } } });
-  const lack = bootLack();
-  if (lack) throw new Error(lack);
-  await buildBoot(values.into ? resolve(values.into) : join(root, "dist/boot"));
+  const { values } = parseArgs({
+    options: {
+      into: { type: "string", default: join(root, "dist/boot") },
+      tests: { type: "string" },
+      analyze: { type: "boolean", default: false },
+    },
+  });
+  const lack = values.tests ? await buildBootTests(resolve(values.tests)) : bootLack();
+  if (lack) return stopFor(lack);
+  if (values.analyze) await analyzeBoot();
+  else if (!values.tests) await buildBoot(resolve(values.into));
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

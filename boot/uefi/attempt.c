@@ -57,7 +57,7 @@ static void read_notes(struct boot_notes *notes) {
   notes->trial = slot_named(text);
 }
 
-static void open(enum reset_cause cause) {
+static void open_boot(enum reset_cause cause) {
   attempt.state = attempt.found;
   boot_state_begin(&attempt.state, &attempt.notes, cause, attempt.random);
   bool is_stored = attempt_store();
@@ -71,7 +71,7 @@ void attempt_begin(enum reset_cause cause) {
   attempt.random = boot_random();
   attempt.found = read_state();
   read_notes(&attempt.notes);
-  open(cause);
+  open_boot(cause);
   // Were the power cut here, the notes would be read again, and would not match this boot's id.
   variable_set(confirm_name, true, NULL, 0);
   variable_set(closing_name, true, NULL, 0);
@@ -79,7 +79,7 @@ void attempt_begin(enum reset_cause cause) {
 }
 
 void attempt_amend(enum reset_cause cause) {
-  if (cause != cause_unknown) open(cause);
+  if (cause != cause_unknown) open_boot(cause);
 }
 
 bool attempt_note(enum stage stage, const char *step, uint64_t uptime_ms) {

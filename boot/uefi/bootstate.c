@@ -67,11 +67,13 @@ static bool is_failure(const struct boot_entry *boot) {
   return boot->cause == end_watchdog || boot->cause == end_panic || boot->cause == end_unknown;
 }
 
-/** A slot that has not failed too often: the active one, the other, then safe, for good. */
-static enum slot choose(struct boot_state *state) {
-  if (state->active == slot_safe) return slot_safe;
-  if (state->failures[state->active] < state->attempts_max) return state->active;
-  enum slot other = state->active == slot_a ? slot_b : slot_a;
+/** The active slot until it failed too often, then the other one, then safe, for good. */
+static enum slot choose(struct boot_state *state, bool failed) {
+  enum slot active = state->active;
+  if (active == slot_safe || !failed || state->failures[active] < state->attempts_max) {
+    return active;
+  }
+  enum slot other = active == slot_a ? slot_b : slot_a;
   state->active = state->failures[other] < state->attempts_max ? other : slot_safe;
   return state->active;
 }
@@ -95,17 +97,19 @@ static void write_id(char *to, uint64_t number, uint32_t random) {
 void boot_state_begin(struct boot_state *state, const struct boot_notes *notes,
                       enum reset_cause cause, uint32_t random) {
   take_confirmation(state, notes);
-  if (state->current.id[0] != 0) {
-    state->previous = state->current;
-    state->previous.cause = settle(cause, notes->closing);
-    enum slot slot = state->previous.slot;
-    if (is_failure(&state->previous) && slot != slot_safe) state->failures[slot] += 1;
-  }
   if (notes->trial == slot_a || notes->trial == slot_b) {
     state->trial = notes->trial;
     state->failures[notes->trial] = 0;
   }
-  enum slot slot = state->trial != slot_none ? state->trial : choose(state);
+  bool failed = false;
+  if (state->current.id[0] != 0) {
+    state->previous = state->current;
+    state->previous.cause = settle(cause, notes->closing);
+    failed = is_failure(&state->previous);
+    enum slot slot = state->previous.slot;
+    if (failed && slot != slot_safe) state->failures[slot] += 1;
+  }
+  enum slot slot = state->trial != slot_none ? state->trial : choose(state, failed);
   state->trial = slot_none;
   state->boots += 1;
   state->current = (struct boot_entry){.slot = slot, .stage = stage_power_on};
@@ -116,7 +120,7 @@ enum slot boot_state_give_up(struct boot_state *state) {
   enum slot slot = state->current.slot;
   if (slot == slot_safe) return slot_none;
   if (state->failures[slot] < state->attempts_max) state->failures[slot] = state->attempts_max;
-  state->current.slot = choose(state);
+  state->current.slot = choose(state, true);
   return state->current.slot;
 }
 

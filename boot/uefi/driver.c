@@ -16,9 +16,7 @@ static struct {
   struct watchdog watchdog;
   struct stage_log log;
   bool is_installed;
-  bool lock;
-  kennel_handed_notify notify;
-  void *context;
+  struct kennel_hand_off hand_off;
   efi_event exit_event, pci_event;
   void *registration;
 } driver;
@@ -87,13 +85,10 @@ static efi_status api_log(kennel_watchdog *self, const struct stage_log **log) {
   return EFI_SUCCESS;
 }
 
-static efi_status api_hand_off(kennel_watchdog *self, bool lock, kennel_handed_notify notify,
-                               void *context) {
+static efi_status api_hand_off(kennel_watchdog *self, const struct kennel_hand_off *hand_off) {
   (void)self;
   if (driver.watchdog.revoked) return EFI_UNSUPPORTED;
-  driver.lock = lock;
-  driver.notify = notify;
-  driver.context = context;
+  driver.hand_off = *hand_off;
   return EFI_SUCCESS;
 }
 
@@ -101,13 +96,12 @@ static efi_status api_hand_off(kennel_watchdog *self, bool lock, kennel_handed_n
 static void at_exit(efi_event event, void *context) {
   (void)event;
   (void)context;
-  uint64_t counter = arch_counter();
-  if (!driver.watchdog.revoked) stage_log_mark(&driver.log, stage_hand_off, "", counter);
-  struct kennel_handed handed = {.watchdog = watchdog_hand_off(&driver.watchdog, driver.lock),
-                                 .counter = counter};
-  kennel_handed_notify notify = driver.notify;
-  driver.notify = NULL;
-  if (notify != NULL) notify(&handed, driver.context);
+  if (driver.watchdog.revoked) return;
+  if (driver.hand_off.before != NULL) driver.hand_off.before();
+  struct kennel_handed handed = {.counter = arch_counter()};
+  stage_log_mark(&driver.log, stage_hand_off, "", handed.counter);
+  handed.watchdog = watchdog_hand_off(&driver.watchdog, driver.hand_off.lock);
+  if (driver.hand_off.after != NULL) driver.hand_off.after(&handed);
 }
 
 static efi_status install(void) {

@@ -29,7 +29,7 @@ bool files_begin(efi_handle image) {
   return !efi_failed(status);
 }
 
-static efi_status open(const char *path, efi_file **file, size_t *bytes) {
+static efi_status open_file(const char *path, efi_file **file, size_t *bytes) {
   efi_char name[path_characters_max];
   size_t at = 0;
   for (; path[at] != 0 && at + 1 < path_characters_max; at += 1) name[at] = (efi_char)path[at];
@@ -66,7 +66,7 @@ efi_status files_read(const char *path, size_t bytes_max, void (*progress)(void)
   *content = (struct file_content){NULL, 0};
   efi_file *file = NULL;
   size_t bytes = 0;
-  efi_status status = open(path, &file, &bytes);
+  efi_status status = open_file(path, &file, &bytes);
   if (efi_failed(status)) return status;
   uint64_t address = 0;
   if (bytes == 0 || bytes > bytes_max)

@@ -122,9 +122,11 @@ void guard_hold(uint64_t held_ms) {
   if (guard.api != NULL) guard.api->refresh(guard.api);
 }
 
-/** In ExitBootServices, after the last refresh: no memory may be asked for, nothing be printed. */
-static void handed(const struct kennel_handed *handed, void *context) {
-  (void)context;
+/** Takes milliseconds of flash, and so comes before the last refresh. */
+static void before_hand_off(void) { attempt_note(stage_hand_off, "kernel_entry", now_ms()); }
+
+/** A volatile variable: memory only. */
+static void after_hand_off(const struct kennel_handed *handed) {
   static uint8_t bytes[hand_off_bytes];
   bool has_countdown = handed->watchdog.refreshed;
   struct hand_off record = {
@@ -140,20 +142,22 @@ static void handed(const struct kennel_handed *handed, void *context) {
   };
   size_t count = hand_off_encode(&record, bytes, sizeof bytes);
   if (count > 0) variable_set(record_name, false, bytes, count);
-  attempt_note(stage_hand_off, "kernel_entry", record.refreshed_ms);
 }
 
 /** Without a driver there is nothing to refresh, but still something to tell Linux. */
 static void at_exit(efi_event event, void *context) {
   (void)event;
+  (void)context;
+  before_hand_off();
   struct kennel_handed nothing = {.counter = arch_counter()};
   stage_log_mark(&guard.own_log, stage_hand_off, "", nothing.counter);
-  handed(&nothing, context);
+  after_hand_off(&nothing);
 }
 
 bool guard_prepare_hand_off(bool lock) {
   if (guard.api != NULL) {
-    return !efi_failed(guard.api->hand_off(guard.api, lock, handed, NULL));
+    struct kennel_hand_off hand_off = {before_hand_off, after_hand_off, lock};
+    return !efi_failed(guard.api->hand_off(guard.api, &hand_off));
   }
   if (guard.exit_event != NULL) return true;
   return !efi_failed(firmware_boot->create_event(EVT_SIGNAL_EXIT_BOOT_SERVICES, TPL_NOTIFY, at_exit,

@@ -30,7 +30,18 @@ struct kennel_handed {
   uint64_t counter;
 };
 
-typedef void (*kennel_handed_notify)(const struct kennel_handed *handed, void *context);
+/**
+ * Who is told of the hand-off, both times in ExitBootServices at TPL_NOTIFY: variables may be set,
+ * memory must not be touched and nothing be printed. Members may be NULL.
+ */
+struct kennel_hand_off {
+  /** Before the last refresh: what takes its time. */
+  void (*before)(void);
+  /** After it: the countdown is running for the kernel already. */
+  void (*after)(const struct kennel_handed *handed);
+  /** The hardware lock, where there is one. */
+  bool lock;
+};
 
 typedef struct kennel_watchdog {
   uint64_t revision;
@@ -47,10 +58,6 @@ typedef struct kennel_watchdog {
   efi_status (*mark)(struct kennel_watchdog *self, enum stage stage, const char *step);
   /** The stages so far. The pointer stays good until ExitBootServices returned. */
   efi_status (*log)(struct kennel_watchdog *self, const struct stage_log **log);
-  /**
-   * How the hand-off is to be: with the hardware lock or not, and who is told of the last refresh
-   * (TPL_NOTIFY, inside ExitBootServices: variables may be set, memory must not be touched).
-   */
-  efi_status (*hand_off)(struct kennel_watchdog *self, bool lock, kennel_handed_notify notify,
-                         void *context);
+  /** How the hand-off is to be; the last call counts. */
+  efi_status (*hand_off)(struct kennel_watchdog *self, const struct kennel_hand_off *hand_off);
 } kennel_watchdog;

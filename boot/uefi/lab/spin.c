@@ -57,7 +57,8 @@ efi_status efi_main(efi_handle image, efi_system_table *system) {
     put_status("refresh", api->refresh(api));
     put_status("disable", api->disable(api));
     put_status("mark", api->mark(api, stage_adopt, "late"));
-    put_status("hand_off", api->hand_off(api, false, NULL, NULL));
+    struct kennel_hand_off nobody = {.lock = false};
+    put_status("hand_off", api->hand_off(api, &nobody));
   }
   put_text("spin: hangs now\r\n");
   for (;;) arch_pause();
