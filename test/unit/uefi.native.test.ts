@@ -144,6 +144,11 @@ function addTests(): void {
     }
   });
 
+  addSlotTests();
+  addConfigTests();
+}
+
+function addSlotTests(): void {
   uefi("opening a boot counts and chooses as machines/bootrecord.ts does", () => {
     const random = new Random(hash32("uefi boots"));
     const lives = Array.from({ length: 100 }, (_, at): Life => {
@@ -170,9 +175,6 @@ function addTests(): void {
     assert.equal(chosen, ["b", "safe", "safe"]);
     assert.equal(state.failures, { a: 3, b: 3 });
   });
-
-  addConfigTests();
-  uefi.run();
 }
 
 function handOffCase(random: Random): { line: string; record: HandOff } {
@@ -334,3 +336,5 @@ function addConfigTests(): void {
     assert.equal([values[11], values[12]], ["6", "2"]);
   });
 }
+
+uefi.run();
