@@ -2,44 +2,26 @@
  * The agent: events in, one at a time, through one bounded queue; the heads decide and perform;
  * what is worth knowing goes to the ring, the ledger and the host.
  */
+import type { AgentIo } from "./agentio.ts";
 import { answers } from "./answers.ts";
 import type { AgentConfig } from "./config.ts";
 import { Broken, Failure } from "./errors.ts";
 import { type AgentEvent, EventRing, eventClass } from "./events.ts";
 import { BootHead } from "./heads/boot.ts";
+import { BootControls } from "./heads/bootcontrols.ts";
 import { HostHead, type Line } from "./heads/host.ts";
 import { LastWords, type Words } from "./heads/lastwords.ts";
+import { ownCheck } from "./heads/ownchecks.ts";
+import { ReadinessHead } from "./heads/readiness.ts";
+import { Supervision } from "./heads/supervision.ts";
 import { TeeHead } from "./heads/tee.ts";
 import { TeeMemory } from "./heads/teememory.ts";
 import { WatchdogHead } from "./heads/watchdog.ts";
-import type { Clock } from "./io/clock.ts";
-import type { Disk } from "./io/disk.ts";
-import type { Platform } from "./io/platform.ts";
 import type { Port } from "./io/port.ts";
-import type { Tee } from "./io/tee.ts";
-import type { Watchdog } from "./io/watchdog.ts";
 import { Ledger } from "./ledger.ts";
 import type { TeeConfig } from "./machines/teeconfig.ts";
 import type { ResponseOf } from "./wire/commands.ts";
 
-export interface AgentIo {
-  readonly clock: Clock;
-  readonly disk: Disk;
-  readonly platform: Platform;
-  /** null when there is none; `watchdogProblem` then says why. */
-  readonly watchdog: Watchdog | null;
-  readonly watchdogProblem: string;
-  readonly tee: Tee;
-  /** Tells the programs that use these TEE services whether they are there. */
-  readonly notify: (services: readonly string[], available: boolean) => void;
-  /** Faults that can be injected on a lab image or a simulated card; empty elsewhere. */
-  readonly faults: { readonly [name: string]: (forMs: number) => void };
-  /** Lines that cannot be expected to survive this process are written here. */
-  readonly log: (line: string) => void;
-}
-
-/** States of the TEE that do not keep a boot from being confirmed. */
-const teeIsWell = ["ready", "absent", "unusable"];
 /** Inputs waiting; more than that is a flood, and what came last is refused. */
 export const queueMax = 256;
 /** Between the answer to a reset command and the reset: time for the answer to leave. */
@@ -60,12 +42,14 @@ export class Agent {
   readonly watchdog: WatchdogHead;
   readonly tee: TeeHead;
   readonly host: HostHead;
+  readonly controls: BootControls;
+  readonly ready: ReadinessHead;
   readonly ledger: Ledger;
   private readonly teeMemory: TeeMemory;
   private readonly lastWords: LastWords;
+  private readonly supervision: Supervision;
   private readonly queue: Input[] = [];
   private draining = false;
-  private adoptedMs = Infinity;
   private stopping = false;
   private cancelWake: () => void = () => undefined;
   private wakeMs = Infinity;
@@ -76,6 +60,7 @@ export class Agent {
     this.config = config;
     const emit = (event: AgentEvent): void => this.emit(event);
     this.lastWords = new LastWords(io.disk);
+    this.supervision = new Supervision(io.supervisor, emit);
     this.boot = new BootHead(io, config, emit);
     this.watchdog = new WatchdogHead(
       {
@@ -99,6 +84,8 @@ export class Agent {
     const machine = io.platform.machineBootId();
     this.teeMemory = new TeeMemory(io.disk, machine, config.tee, io.clock.now());
     this.tee = this.teeHead(io, config.tee);
+    this.controls = new BootControls(io.controls, emit);
+    this.ready = this.readinessHead(io, config);
     this.host = new HostHead({ clock: io.clock, ledger: this.ledger, emit }, answers(this));
   }
 
@@ -114,11 +101,10 @@ export class Agent {
     // Arming set the counter anew: one that shows the same as before does not count at all.
     this.boot.adopted(this.watchdog.runningMs === runningMs ? null : runningMs);
     this.boot.tellUnobserved(this.watchdog.runningMs === runningMs ? null : refreshedAgoMs);
-    this.adoptedMs = this.io.clock.now();
     this.tee.start();
     this.boot.noteTold();
     // The first reports reach the disk in the next turn: the card is guarded as of now.
-    this.io.clock.at(this.adoptedMs, () => this.post({ kind: "wake" }));
+    this.io.clock.at(this.io.clock.now(), () => this.post({ kind: "wake" }));
   }
 
   /** Serves a serial line from now on; `lost` is told when it is gone. */
@@ -145,6 +131,7 @@ export class Agent {
   reset(by: string): void {
     this.call(() => {
       this.boot.noteClosing("commanded", by);
+      this.controls.closing();
       this.emit({ kind: "agent:stopping", cause: "commanded" });
       const deadlineMs = this.io.clock.now() + resetDelayMs;
       this.announce({ cause: "commanded", culprit: by, deadlineMs });
@@ -161,38 +148,53 @@ export class Agent {
     this.io.clock.at(this.io.clock.now() + resetDelayMs, act);
   }
 
-  /** Ends the agent with the watchdog left counting: stopping never disarms. */
-  stop(): void {
-    this.boot.noteClosing("clean", "", this.watchdog.checkedInMs);
-    this.emit({ kind: "agent:stopping", cause: "clean" });
+  /**
+   * Ends the agent with the watchdog left counting: stopping never disarms. `isShutdown`: the whole
+   * machine is known to be going down; else what ends this boot is still to come.
+   */
+  stop(isShutdown: boolean): void {
+    const cause = this.boot.noteStop(isShutdown, this.watchdog.checkedInMs);
+    this.emit({ kind: "agent:stopping", cause });
+    this.supervision.stop();
     this.stopping = true;
     this.cancelWake();
+    this.ready.stop();
     this.flush();
     this.watchdog.close();
     for (const line of this.host.lines.slice()) line.port.close();
   }
 
-  /** What must hold before the boot is confirmed. */
+  /** What must hold before the boot is confirmed, and whether it does. */
   readiness(): ResponseOf<"card.readiness"> {
-    const { state, judgement } = this.watchdog;
-    const tee = this.tee.status();
-    const unprotected = judgement.backend === "none";
-    const degraded = this.degraded();
-    const checks = [
-      {
-        name: "watchdog",
-        ok: unprotected || state.kind === "armed" || state.kind === "holding",
-        value: state.kind,
-      },
-      { name: "tee", ok: teeIsWell.includes(tee.state), value: tee.state },
-      { name: "journal", ok: degraded === null, value: degraded ?? "ok" },
-    ];
-    return { ready: this.boot.isConfirmed && checks.every(({ ok }) => ok), checks };
+    return this.ready.report(this.boot.isConfirmed);
   }
 
   /** Why writes do not reach the disk; null while they do. */
   degraded(): string | null {
     return this.boot.journal.degraded ?? this.ledger.degraded ?? this.teeMemory.degraded;
+  }
+
+  private readinessHead(io: AgentIo, config: AgentConfig): ReadinessHead {
+    return new ReadinessHead(
+      {
+        clock: io.clock,
+        runProgram: io.runProgram,
+        commands: config.programs,
+        look: (name) => {
+          const parts = { watchdog: this.watchdog, tee: this.tee, degraded: this.degraded() };
+          return ownCheck(name, parts, io.clock.now());
+        },
+        post: (act) => this.call(act),
+        emit: (event) => this.emit(event),
+        clearPlatform: () => {
+          return this.controls.confirm({ boot: this.boot.id, nextReset: config.nextReset });
+        },
+        confirm: () => this.boot.ready(),
+        withhold: (culprit) => this.withhold(culprit),
+      },
+      config.readiness,
+      this.boot.isConfirmed,
+    );
   }
 
   private teeHead(io: AgentIo, config: TeeConfig): TeeHead {
@@ -274,6 +276,7 @@ export class Agent {
       }
       this.tick();
       this.flush();
+      this.supervision.speak(this.io.clock.now(), () => this.watchdog.isWell);
       this.host.pump();
       this.sleep();
     } catch (error) {
@@ -318,12 +321,8 @@ export class Agent {
     this.tee.tick(nowMs);
     this.watchdog.tick(nowMs);
     this.boot.tick(nowMs);
-    if (this.boot.isConfirmed || nowMs < this.readyAtMs()) return;
-    if (this.readiness().checks.every(({ ok }) => ok)) this.boot.ready();
-  }
-
-  private readyAtMs(): number {
-    return this.adoptedMs + this.config.readyAfterMs;
+    this.supervision.tick();
+    this.ready.tick(nowMs);
   }
 
   private flush(): void {
@@ -340,14 +339,13 @@ export class Agent {
 
   /** One timer, at the earliest thing that is due. */
   private sleep(): void {
-    const ready = this.boot.isConfirmed ? Infinity : this.readyAtMs();
-    const nowMs = this.io.clock.now();
     const dueMs = Math.min(
       this.watchdog.dueMs,
       this.tee.dueMs,
       this.boot.dueMs,
       this.host.dueMs,
-      ready <= nowMs ? nowMs + this.config.readyAfterMs : ready,
+      this.supervision.dueMs,
+      this.ready.dueMs,
     );
     if (dueMs === this.wakeMs) return;
     this.cancelWake();

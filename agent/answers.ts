@@ -3,6 +3,7 @@ import type { Agent } from "./agent.ts";
 import { Failure } from "./errors.ts";
 import type { Handlers } from "./heads/host.ts";
 import { stageNames } from "./machines/bootrecord.ts";
+import { cardPlan } from "./machines/cardplan.ts";
 import {
   commands,
   contractVersion,
@@ -10,6 +11,7 @@ import {
   type ResponseOf,
   type WatchdogState,
 } from "./wire/commands.ts";
+import { cutTexts } from "./wire/shape.ts";
 
 /** Groups answered, for the enumeration group; the rig group only where faults can be injected. */
 const groupNames: readonly [number, string][] = [
@@ -30,27 +32,39 @@ const reportsPerAnswerMax = 8;
 export function answers(agent: Agent): Handlers {
   return {
     ...standard(agent),
-    "card.hello": () => hello(agent),
-    "card.status": () => status(agent),
-    "card.protection": () => protection(agent),
-    "card.readiness": () => agent.readiness(),
-    "boot.timeline": () => agent.boot.timeline(),
-    "boot.history": () => agent.boot.history(),
-    "boot.counters": () => agent.boot.counters(),
-    "boot.record": () => agent.boot.handOffReport(),
-    "wdt.probe": () => agent.watchdog.probe(),
-    "wdt.state": () => agent.watchdog.status(),
-    "wdt.tasks": () => agent.watchdog.tasks(),
-    ...watchdogChanges(agent),
-    "tee.state": () => agent.tee.status(),
-    "tee.crashes": () => agent.tee.crashes(),
-    "tee.recover": () => {
-      agent.tee.recover();
-      return agent.tee.status();
-    },
-    ...reports(agent),
-    ...(Object.keys(agent.io.faults).length > 0 ? rig(agent) : {}),
+    ...fitting({
+      "card.hello": () => hello(agent),
+      "card.status": () => status(agent),
+      "card.protection": () => protection(agent),
+      "card.readiness": () => agent.readiness(),
+      "boot.timeline": () => agent.boot.timeline(),
+      "boot.history": () => agent.boot.history(),
+      "boot.counters": () => agent.boot.counters(),
+      "boot.record": () => agent.boot.handOffReport(),
+      "wdt.probe": () => agent.watchdog.probe(),
+      "wdt.state": () => agent.watchdog.status(),
+      "wdt.tasks": () => agent.watchdog.tasks(),
+      "wdt.plan": () => planOf(agent),
+      ...watchdogChanges(agent),
+      "tee.state": () => agent.tee.status(),
+      "tee.crashes": () => agent.tee.crashes(),
+      "tee.recover": () => {
+        agent.tee.recover();
+        return agent.tee.status();
+      },
+      ...reports(agent),
+      ...(Object.keys(agent.io.faults).length > 0 ? rig(agent) : {}),
+    }),
   };
+}
+
+/** What drivers, loaders and firmware say can be longer than a reader takes. */
+function fitting(handlers: Handlers): Handlers {
+  type Answer = (...asked: unknown[]) => unknown;
+  const fitted = Object.entries(handlers).map(([name, answer]) => {
+    return [name, (...asked: unknown[]) => cutTexts((answer as Answer)(...asked))];
+  });
+  return Object.fromEntries(fitted) as Handlers;
 }
 
 function watchdogChanges(agent: Agent): Handlers {
@@ -304,4 +318,20 @@ function rig(agent: Agent): Handlers {
     },
     "rig.faults": () => ({ faults: Object.keys(faults) }),
   };
+}
+
+/** Who keeps the watchdog going and when, as far as this card can tell. */
+function planOf(agent: Agent): ResponseOf<"wdt.plan"> {
+  const { boot, watchdog, config, io } = agent;
+  const { promise_ms } = watchdog.status();
+  return cardPlan({
+    stages: boot.timeline().stages,
+    beganMs: boot.beganMs,
+    firmwareMs: boot.countdown?.granted_ms ?? null,
+    wasInterrupted: boot.uncoveredMs > 0,
+    found: watchdog.found,
+    state: watchdog.status(),
+    everyMs: promise_ms * config.runtime.refreshFraction,
+    commandLine: io.platform.commandLine(),
+  });
 }

@@ -5,7 +5,10 @@
 import stages from "../boot/stages.json" with { type: "json" };
 import { Failure } from "./errors.ts";
 import type { BootPlan } from "./machines/boot.ts";
+import { intervalRangeS, type NextReset } from "./machines/bootcontrol.ts";
 import type { WatchdogPolicy } from "./machines/criteria.ts";
+import type { ReadinessPlan } from "./machines/readiness.ts";
+import { ownChecks, readinessPlan } from "./machines/readinessconfig.ts";
 import { promiseRangeMs, type RuntimeConfig } from "./machines/runtimeconfig.ts";
 import { servicesMax, type TeeConfig, teeConfig } from "./machines/teeconfig.ts";
 import { bool, check, type Infer, list, map, number, oneOf, optional, text } from "./wire/shape.ts";
@@ -23,6 +26,7 @@ const settingsShape = map({
       device: optional(text),
       promise_s: optional(number),
       hardware_max_s: optional(number),
+      hardware_min_gap_s: optional(number),
       allow_disarm: optional(bool),
       hold_max_s: optional(number),
       pre_reset_s: optional(number),
@@ -36,6 +40,29 @@ const settingsShape = map({
     }),
   ),
   tasks: optional(list(map({ name: text, every_s: number }), 16)),
+  boot: optional(
+    map({
+      /** The agent's own checks that must pass before the boot counts as good. */
+      checks: optional(list(oneOf(...ownChecks), ownChecks.length)),
+      /** Programs that must end with status 0. */
+      programs: optional(
+        list(
+          map({
+            name: text,
+            command: list(text, 16),
+            within_s: optional(number),
+            every_s: optional(number),
+          }),
+          16,
+        ),
+      ),
+      ready_within_s: optional(number),
+      /** What a BlueField's watchdog is to do from the next reset on. */
+      next_reset: optional(
+        map({ mode: oneOf("disabled", "standard", "time_limit"), interval_s: optional(number) }),
+      ),
+    }),
+  ),
 });
 export type Settings = Infer<typeof settingsShape>;
 
@@ -48,6 +75,8 @@ export interface AgentConfig {
   readonly plan: BootPlan;
   readonly watchdogPolicy: WatchdogPolicy;
   readonly hardwareMaxMs: number | null;
+  /** The shortest gap between two refreshes that the chip bears; 0 = any. */
+  readonly hardwareMinGapMs: number;
   readonly runtime: RuntimeConfig;
   readonly teePolicy: WatchdogPolicy;
   readonly tee: TeeConfig;
@@ -55,6 +84,10 @@ export interface AgentConfig {
   readonly tasks: readonly { name: string; everyMs: number }[];
   /** How long everything must have been well after adoption before the boot is confirmed. */
   readonly readyAfterMs: number;
+  readonly readiness: ReadinessPlan;
+  /** The programs among the readiness checks, by name. */
+  readonly programs: ReadonlyMap<string, readonly string[]>;
+  readonly nextReset: NextReset;
   /** How often the uptime is noted for the boot history: rarely, to spare the flash. */
   readonly aliveEveryMs: number;
 }
@@ -135,6 +168,13 @@ export function configure(settings: Settings, version: string): AgentConfig {
   if (hardwareMaxS !== undefined && !(hardwareMaxS >= 1)) {
     throw new Failure("config.invalid", `watchdog.hardware_max_s is ${hardwareMaxS}; at least 1`);
   }
+  const minGapS = watchdog.hardware_min_gap_s ?? 0;
+  if (!(minGapS >= 0 && minGapS <= promiseS / 2)) {
+    throw new Failure(
+      "config.invalid",
+      `watchdog.hardware_min_gap_s is ${minGapS}; it can be 0 to half of promise_s`,
+    );
+  }
   const plan: BootPlan = stages;
   const teePolicy = settings.tee?.policy ?? "prefer";
   const services = settings.tee?.services ?? (teePolicy === "simulate" ? simulatedServices : []);
@@ -145,6 +185,7 @@ export function configure(settings: Settings, version: string): AgentConfig {
     plan,
     watchdogPolicy: watchdog.policy ?? "prefer",
     hardwareMaxMs: hardwareMaxS === undefined ? null : hardwareMaxS * 1000,
+    hardwareMinGapMs: minGapS * 1000,
     runtime: runtimeConfig(promiseMs, plan, {
       allowDisarm: watchdog.allow_disarm ?? false,
       holdMaxMs: (watchdog.hold_max_s ?? plan.holdMaxMs / 1000) * 1000,
@@ -154,9 +195,38 @@ export function configure(settings: Settings, version: string): AgentConfig {
     tee: teeConfig(services.map((name) => ({ name }))),
     tasks: (settings.tasks ?? []).map(({ name, every_s }) => ({ name, everyMs: every_s * 1000 })),
     readyAfterMs: promiseMs / 2,
+    ...readinessOf(settings, promiseMs / 2),
+    nextReset: nextResetOf(settings),
     aliveEveryMs: 600_000,
   };
 }
+
+function readinessOf(
+  settings: Settings,
+  settleMs: number,
+): Pick<AgentConfig, "readiness" | "programs"> {
+  const { boot = {} } = settings;
+  const readiness = readinessPlan(boot, settleMs);
+  if (typeof readiness === "string") throw new Failure("config.invalid", readiness);
+  const programs = new Map((boot.programs ?? []).map(({ name, command }) => [name, command]));
+  return { readiness, programs };
+}
+
+function nextResetOf(settings: Settings): NextReset {
+  const { mode, interval_s } = settings.boot?.next_reset ?? { mode: "disabled" };
+  if (mode === "disabled") return { mode, intervalS: 0 };
+  const { min, max } = intervalRangeS;
+  const intervalS = interval_s ?? intervalDefaultS;
+  if (Number.isInteger(intervalS) && intervalS >= min && intervalS <= max) {
+    return { mode, intervalS };
+  }
+  const range = `a whole number of seconds from ${min} to ${max}`;
+  const message = `boot.next_reset.interval_s is ${intervalS}; it is ${range}`;
+  throw new Failure("config.invalid", message);
+}
+
+/** The firmware's own default. Source: mlxbf-bootctl(8). */
+const intervalDefaultS = 180;
 
 /** Timing of the runtime watchdog, derived from T2. */
 export function runtimeConfig(

@@ -63,6 +63,7 @@ export const policy = {
   "boot.unsupported": { exit: "refused", rc: "unsupported" },
   "boot.device": { exit: "refused", rc: "unknown" },
   "boot.no_watchdog": { exit: "not_found", rc: "no_entry" },
+  "boot.control": { exit: "refused", rc: "unknown" },
   "boot.record": { exit: "verdict", rc: "corrupt" },
   "watchdog.missing": { exit: "not_found", rc: "no_entry" },
   "watchdog.busy": { exit: "busy", rc: "busy" },

@@ -3,6 +3,7 @@
  * not `trace` also becomes a report: journalled, numbered, sent to the subscribed host and kept
  * until it is acknowledged.
  */
+import type { ControlKind } from "./io/bootcontrol.ts";
 import type { RefreshBy } from "./io/watchdog.ts";
 import type { Cause, Slot, Stage } from "./machines/bootrecord.ts";
 import type { Backend } from "./machines/criteria.ts";
@@ -14,6 +15,7 @@ export type AgentEvent =
   | { kind: "agent:started"; version: string; cause: Cause; restart: boolean }
   | { kind: "agent:stopping"; cause: Cause }
   | { kind: "agent:defect"; what: string }
+  | { kind: "agent:supervisor"; problem: string }
   | { kind: "boot:stage"; stage: Stage; budget_ms: number; margin_ms: number }
   | {
       kind: "boot:died";
@@ -41,7 +43,15 @@ export type AgentEvent =
   | { kind: "boot:adopted"; remaining_ms: number; uncovered_ms: number }
   | { kind: "boot:unobserved"; unobserved_ms?: number; by: "note" | "time_left" | "unknown" }
   | { kind: "boot:confirmed"; slot: Slot; failures: number }
+  /** The deadline passed, and this check did not pass: the boot is never confirmed. */
+  | { kind: "boot:not_ready"; check: string; value: string }
+  /** A confirmed card is not ready any more for this check, or ready again. */
+  | { kind: "boot:readiness"; ready: boolean; check: string }
+  /** A boot control of the platform was set, and read back. */
+  | { kind: "boot:control"; control: ControlKind; attribute: string; was: string; value: string }
+  | { kind: "boot:control_refused"; control: ControlKind; attribute: string; problem: string }
   | { kind: "wdt:verdict"; backend: Backend; protected: boolean; because: string }
+  | { kind: "wdt:handed_over"; path: string }
   | { kind: "wdt:granted"; asked_ms: number; granted_ms: number }
   | { kind: "wdt:armed"; backend: Backend; hardware_ms: number; promise_ms: number }
   | { kind: "wdt:disarmed"; by: string }
@@ -86,6 +96,7 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "agent:started": "state",
   "agent:stopping": "safety",
   "agent:defect": "safety",
+  "agent:supervisor": "safety",
   "boot:stage": "state",
   "boot:died": "safety",
   "boot:last_words": "safety",
@@ -95,7 +106,12 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "boot:adopted": "safety",
   "boot:unobserved": "safety",
   "boot:confirmed": "state",
+  "boot:not_ready": "safety",
+  "boot:readiness": "safety",
+  "boot:control": "state",
+  "boot:control_refused": "safety",
   "wdt:verdict": "safety",
+  "wdt:handed_over": "state",
   "wdt:granted": "state",
   "wdt:armed": "safety",
   "wdt:disarmed": "safety",

@@ -9,7 +9,7 @@ import type { Disk } from "./io/disk.ts";
 import { decodeMap, encodeMap } from "./wire/cbor.ts";
 import { type Report, report as reportShape } from "./wire/commands.ts";
 import { seal, sealBytes, unseal } from "./wire/seal.ts";
-import { check, map, oneOf, text, textMax, uint } from "./wire/shape.ts";
+import { check, cutText, map, oneOf, text, uint } from "./wire/shape.ts";
 
 /** Bound on reports kept for a host that is away; the least worthy are dropped, and counted. */
 export const pendingMax = 512;
@@ -292,8 +292,7 @@ function fitting(data: Report["data"]): Report["data"] {
 
 function fittingValue(value: string | number | boolean): string | number | boolean {
   if (typeof value === "number" && !Number.isFinite(value)) return String(value);
-  if (typeof value !== "string" || value.length <= textMax) return value;
-  return `${value.slice(0, textMax - 1)}…`;
+  return typeof value === "string" ? cutText(value) : value;
 }
 
 function concat(parts: readonly Uint8Array[]): Uint8Array {

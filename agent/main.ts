@@ -1,20 +1,28 @@
 /** kenneld: builds the real world around the agent, starts it, and keeps its serial line open. */
 import { readFileSync, writeSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { Agent, type AgentIo } from "./agent.ts";
+import { native } from "../native/index.ts";
+import { Agent } from "./agent.ts";
+import type { AgentIo } from "./agentio.ts";
 import { type AgentConfig, configure, parseSettings, type Settings } from "./config.ts";
 import { exitCodes, Failure } from "./errors.ts";
+import { findBootControls } from "./io/bootcontrols.ts";
 import { RealClock } from "./io/clock.ts";
 import { type Disk, FileDisk } from "./io/disk.ts";
 import { findWatchdogs, LinuxWatchdog } from "./io/linuxwatchdog.ts";
 import { LinuxPlatform } from "./io/platform.ts";
+import { runProgram } from "./io/programs.ts";
+import { askShutdown } from "./io/shutdown.ts";
+import { ServiceManager, watchdogName } from "./io/supervisor.ts";
 import { DeviceTee, type Tee } from "./io/tee.ts";
 import type { Watchdog } from "./io/watchdog.ts";
+import { realRoots } from "./io/watchdogfacts.ts";
 import { SimDisk } from "./sim/disk.ts";
 import { Random } from "./sim/random.ts";
 import { SimTee } from "./sim/tee.ts";
 import { teeModel } from "./sim/teemodel.ts";
-import { plainModel, SimChip, SimWatchdog } from "./sim/watchdog.ts";
+import { SimChip, SimWatchdog } from "./sim/watchdog.ts";
+import { plainModel } from "./sim/watchdogmodels.ts";
 
 const help = `kenneld ${__VERSION__}: guards this card's watchdog and reports over serial
 
@@ -27,6 +35,7 @@ const help = `kenneld ${__VERSION__}: guards this card's watchdog and reports ov
   --device PATH        the watchdog to use (hardware before software, lowest number first)
   --promise SECONDS    T2: reset this long after the last check-in (60)
   --hardware-max S     T1: the most the hardware is trusted to hold
+  --hardware-min-gap S the shortest time between two refreshes that the chip bears (0)
   --allow-disarm       let the host disarm the watchdog
   --task NAME=SECONDS  a task that must check in at least this often; may be repeated
   --tee POLICY         require | prefer | simulate (prefer)
@@ -45,6 +54,7 @@ const optionTypes = {
   device: { type: "string" },
   promise: { type: "string" },
   "hardware-max": { type: "string" },
+  "hardware-min-gap": { type: "string" },
   "allow-disarm": { type: "boolean" },
   task: { type: "string", multiple: true },
   tee: { type: "string" },
@@ -113,6 +123,7 @@ function settingsOf(options: Options): Settings {
     device: options.device,
     promise_s: numberOf("promise", options.promise),
     hardware_max_s: numberOf("hardware-max", options["hardware-max"]),
+    hardware_min_gap_s: numberOf("hardware-min-gap", options["hardware-min-gap"]),
     allow_disarm: options["allow-disarm"],
   });
   const top = present({
@@ -143,12 +154,25 @@ function readConfig(file: string): string {
 }
 
 /** The device to guard with, chosen by rule or named; or why there is none. */
-function findWatchdog(settings: Settings, config: AgentConfig, clock: RealClock, log: Log) {
+function findWatchdog(
+  settings: Settings,
+  config: AgentConfig,
+  clock: RealClock,
+  manager: ServiceManager,
+  log: Log,
+): FoundWatchdog {
   if (config.watchdogPolicy === "simulate") return simulated(clock, log);
   try {
     const device = settings.watchdog?.device;
-    const [watchdog] = device === undefined ? findWatchdogs() : [new LinuxWatchdog(device)];
-    if (watchdog !== undefined) return { watchdog, problem: "" };
+    const { sys, dev, proc } = realRoots;
+    const [watchdog] =
+      device === undefined
+        ? findWatchdogs(sys, dev, proc, manager)
+        : [new LinuxWatchdog(device, realRoots, manager)];
+    if (watchdog !== undefined) {
+      native(); // a device that nothing here can drive is no device
+      return { watchdog, problem: "" };
+    }
     return fallBack("no watchdog device found under /sys/class/watchdog", config, clock, log);
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
@@ -160,6 +184,23 @@ type Log = (line: string) => void;
 interface FoundWatchdog {
   watchdog: Watchdog | null;
   problem: string;
+}
+
+/** What the agent before us left open is adopted; what else was handed over is closed and told. */
+function takeOver(manager: ServiceManager, watchdog: Watchdog | null): void {
+  for (const inherited of manager.inherited) {
+    const { name, fd } = inherited;
+    try {
+      if (name !== watchdogName) manager.close(inherited, "its name is not known");
+      else if (!(watchdog instanceof LinuxWatchdog)) manager.close(inherited, "no real watchdog");
+      else if (watchdog.isOpen) manager.close(inherited, "it is the second one");
+      else watchdog.adopt(fd);
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      manager.refuse(inherited, error.message);
+      manager.forget();
+    }
+  }
 }
 
 /** `prefer` goes on with the simulated watchdog, and says so; `require` does not go on. */
@@ -246,7 +287,9 @@ function run(argv: string[]): void {
   const settings = settingsOf(options);
   const config = configure(settings, __VERSION__);
   const clock = new RealClock();
-  const { watchdog, problem } = findWatchdog(settings, config, clock, log);
+  const manager = new ServiceManager(process.env, process.pid);
+  const { watchdog, problem } = findWatchdog(settings, config, clock, manager, log);
+  takeOver(manager, watchdog);
   const tee = findTee(config, clock);
   const agent = new Agent(
     {
@@ -256,6 +299,9 @@ function run(argv: string[]): void {
       watchdog,
       watchdogProblem: problem,
       tee,
+      supervisor: manager,
+      controls: findBootControls(),
+      runProgram,
       // No program of the card is connected to the agent yet: its host is told by reports.
       notify: () => undefined,
       faults: config.lab ? labFaults(tee) : {},
@@ -266,9 +312,11 @@ function run(argv: string[]): void {
   agent.start();
   if (settings.port !== undefined) keepLine(agent, settings.port, settings.baud ?? 115_200, log);
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
-    process.on(signal, () => {
-      agent.stop();
-      process.exit(exitCodes.ok);
+    process.once(signal, () => {
+      askShutdown((isShutdown) => {
+        agent.stop(isShutdown === true);
+        process.exit(exitCodes.ok);
+      });
     });
   }
   const { protection } = agent.watchdog.status();

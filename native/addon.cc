@@ -1,6 +1,7 @@
 // Registers the classes, nothing else.
 #include <napi.h>
 
+#include "notify.h"
 #include "pty.h"
 #include "runtime.h"
 #include "watchdog.h"
@@ -9,6 +10,7 @@ static Napi::Object Register(Napi::Env env, Napi::Object exports) {
   kennel::Watchdog::Register(env, exports);
   kennel::RuntimeService::Register(env, exports);
   kennel::Pty::Register(env, exports);
+  kennel::RegisterNotify(env, exports);
   return exports;
 }
 

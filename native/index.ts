@@ -118,9 +118,10 @@ export interface NativePty {
 }
 
 export interface Native {
-  /** Opens, and thereby arms, the device at `path`. */
+  /** Opens, and thereby arms, the device at `path`; or takes over `fd`, which is open already. */
   readonly Watchdog: new (
     path: string,
+    fd?: number,
   ) => NativeWatchdog;
   /** Starts the thread. Main thread only: in a worker it throws `ERR_MAIN_THREAD_ONLY`. */
   readonly RuntimeService: {
@@ -137,6 +138,11 @@ export interface Native {
   readonly Pty: new () => NativePty;
   /** CLOCK_MONOTONIC in nanoseconds. */
   monotonicNs(): bigint;
+  /**
+   * Sends one datagram to the Unix socket `path` (`@NAME`: abstract), with a copy of `fd` if given.
+   * Never waits: `EAGAIN` when the receiver is full.
+   */
+  notify(path: string, text: string, fd?: number): void;
   /** Bars others from opening the terminal `fd` (TIOCEXCL); root can still open it. */
   exclusive(fd: number): void;
 }

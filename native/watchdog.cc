@@ -44,12 +44,23 @@ Watchdog::Watchdog(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Watchdog>(
     throw ArgumentError(info.Env(), "ERR_INVALID_ARG_TYPE", "the path must be a string");
   }
   path_ = info[0].As<Napi::String>().Utf8Value();
+  if (info.Length() > 1) {
+    Adopt(info);
+    return;
+  }
   // Reading a watchdog is EBADF, and a child process that inherited the descriptor would keep the
   // device open after our death.
   do {
     fd_ = open(path_.c_str(), O_WRONLY | O_CLOEXEC);
   } while (fd_ < 0 && errno == EINTR);
   if (fd_ < 0) throw ErrnoError(info.Env(), errno, "open", path_);
+}
+
+// A descriptor that is inherited lacks the flag: a child would keep the device open.
+void Watchdog::Adopt(const Napi::CallbackInfo& info) {
+  const int fd = IntegerArgument(info, 1, "fd", 0, INT_MAX);
+  if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) throw ErrnoError(info.Env(), errno, "fcntl", path_);
+  fd_ = fd;
 }
 
 Watchdog::~Watchdog() { CloseDescriptor(); }

@@ -12,7 +12,8 @@ class Watchdog : public Napi::ObjectWrap<Watchdog> {
  public:
   static void Register(Napi::Env env, Napi::Object exports);
 
-  // new Watchdog(path) opens, and thereby arms, the device.
+  // new Watchdog(path) opens, and thereby arms, the device. new Watchdog(path, fd) takes over a
+  // descriptor that is open already and owns it from then on.
   explicit Watchdog(const Napi::CallbackInfo& info);
 
   // Closing without the magic character leaves the hardware armed, on purpose: a collected object
@@ -37,6 +38,7 @@ class Watchdog : public Napi::ObjectWrap<Watchdog> {
   void MagicClose(const Napi::CallbackInfo& info);
   void Close(const Napi::CallbackInfo& info);
 
+  void Adopt(const Napi::CallbackInfo& info);
   // One ioctl whose argument is `argument`; throws an error named after `request_name`.
   void Call(Napi::Env env, unsigned long request, const char* request_name, void* argument);
   Napi::Value ReadInteger(Napi::Env env, unsigned long request, const char* request_name);

@@ -112,6 +112,42 @@ function past(
   return { boot: id, slot: "a", stage: stageName, step, uptime_ms, cause, culprit, confirmed };
 }
 
+/** i6300esb as it comes: its driver stops what the firmware armed. */
+const coverage: ResponseOf<"wdt.plan"> = {
+  firmware: {
+    arms_ms: 2_400,
+    timeout_ms: 30_000,
+    refreshes_ms: [13_100, 29_800, 44_700],
+    leaves_ms: 44_700,
+    stops: false,
+    locks: false,
+  },
+  user_ms: 70_200,
+  driver: {
+    name: "i6300esb",
+    probe_ms: 71_500,
+    at_probe: "stops",
+    heartbeat_ms: 30_000,
+    expiries: 1,
+    magic_close: true,
+    nowayout: false,
+    can_stop: true,
+    stop_on_reboot: true,
+  },
+  core: { handle_boot_enabled: true, open_timeout_ms: 0 },
+  owner: {
+    name: "agent",
+    open_ms: 103_000,
+    timeout_ms: 60_000,
+    promise_ms: 120_000,
+    every_ms: 30_000,
+    service: true,
+  },
+  reboot: { at_ms: 1_303_000, kernel_ms: 1_313_000, end_ms: 1_323_000 },
+  until_ms: 1_303_000,
+  assumed: ["the driver was loaded as soon as the kernel ran: nothing tells when"],
+};
+
 const probe: ResponseOf<"wdt.probe"> = {
   backend: "service",
   via: "service",
@@ -161,6 +197,7 @@ export function nic7(changes: Script = {}): ScriptedCard {
       ],
     }),
     "wdt.probe": () => probe,
+    "wdt.plan": () => coverage,
     "wdt.arm": () => watchdog,
     "wdt.hold": ({ for_ms }) => ({ ...watchdog, hold_until_ms: 185_400 + Number(for_ms) }),
     "wdt.disarm": () => ({ rc: 11, rsn: "disarming is not allowed by this card's settings" }),

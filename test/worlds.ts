@@ -5,8 +5,8 @@ import { type AgentConfig, configure, type Settings } from "../agent/config.ts";
 import type { BootPlan } from "../agent/machines/boot.ts";
 import type { BootEntry } from "../agent/machines/bootrecord.ts";
 import type { SimLine } from "../agent/sim/port.ts";
-import type { WatchdogFaults, WatchdogModel } from "../agent/sim/watchdog.ts";
-import { plainModel } from "../agent/sim/watchdog.ts";
+import type { WatchdogFaults } from "../agent/sim/watchdog.ts";
+import { plainModel, type WatchdogModel } from "../agent/sim/watchdogmodels.ts";
 import { World, type WorldOptions } from "../agent/sim/world.ts";
 import {
   type CommandName,

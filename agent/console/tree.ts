@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { history, timeline } from "./boot.ts";
 import { mustConfirm } from "./context.ts";
 import { listExits, showExits } from "./exits.ts";
+import { explainFile, wdtExplain } from "./explain.ts";
 import { echo, hello, reset, resetEffect } from "./hello.ts";
 import { milliseconds, positive, seconds, whole } from "./numbers.ts";
 import { followReports, parseSince, reports } from "./reports.ts";
@@ -104,6 +105,14 @@ function plantWatchdog(program: Command, run: Run, globals: Globals): void {
     .command("probe")
     .description("what the hardware can do, and what follows")
     .action(() => run.onCard(globals(), wdtProbe));
+  wdt
+    .command("explain")
+    .description("which seconds of a boot are covered; exit 1 where a hang is never caught")
+    .option("--plan <file>", "of this coverage plan instead of a card's")
+    .action(({ plan }: { plan?: string }) => {
+      if (plan === undefined) return run.onCard(globals(), wdtExplain);
+      return run.print(explainFile(plan, run.paint));
+    });
   wdt
     .command("arm")
     .description("start the countdown; it is refreshed while the card is well")

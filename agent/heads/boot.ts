@@ -63,6 +63,12 @@ export class BootHead {
     return this.handOff?.countdown ?? null;
   }
 
+  /** The kernel's uptime when the timeline began; 0 where firmware tells of its own. */
+  get beganMs(): number {
+    const isOurs = this.handOff === null || !this.continues;
+    return isOurs && "log" in this.state ? (this.state.log[0]?.startMs ?? 0) : 0;
+  }
+
   /**
    * Opens this boot in the record, at once as "ended for unknown cause", unless the firmware did.
    * `bootStatus`: the watchdog's own word on the last reset; null where it has none.
@@ -174,6 +180,21 @@ export class BootHead {
   noteClosing(cause: record.Cause, culprit: string, checkedInMs?: number): void {
     const noted = this.uptimeNoted(this.journal.value);
     this.journal.commit(record.closing(noted, cause, culprit, checkedInMs));
+  }
+
+  /**
+   * The agent was told to end. Only with the whole machine is that a clean end of the boot; a reset
+   * that was noted before is still to come then. Returns what was noted.
+   */
+  noteStop(isShutdown: boolean, checkedInMs?: number): record.Cause {
+    const { closing } = this.journal.value;
+    const isComing = closing?.cause === "commanded" || (closing !== null && !isShutdown);
+    const stopped: record.Closing = isShutdown
+      ? { cause: "clean", culprit: "" }
+      : { cause: "unknown", culprit: "agent stopped" };
+    const noted = isComing ? closing : stopped;
+    this.noteClosing(noted.cause, noted.culprit, checkedInMs);
+    return noted.cause;
   }
 
   clearClosing(): void {

@@ -33,16 +33,23 @@ export class Refreshing {
   private hardwareMs = 0;
   private refreshedMs = 0;
   private lookMs = Infinity;
+  /** Refreshes of this service that the device has refused, as far as they were told. */
+  private refusals = 0;
+  private minGapMs = 0;
+  /** When a refresh that would have come too soon is made up for, ms; Infinity = none. */
+  private owedMs = Infinity;
 
   constructor(io: RefreshingIo) {
     this.io = io;
   }
 
-  /** The device was armed just now with `hardwareMs`. */
-  begin(hardwareMs: number): void {
+  /** The device was armed just now with `hardwareMs`; no two refreshes within `minGapMs`. */
+  begin(hardwareMs: number, minGapMs: number): void {
     const { watchdog } = this.io;
     const nowMs = this.io.clock.now();
     this.hardwareMs = hardwareMs;
+    this.minGapMs = minGapMs;
+    this.owedMs = Infinity;
     this.refreshedMs = nowMs;
     this.proof = beginProof(watchdog.refreshBy, nowMs, this.timeLeft());
     this.plan = null;
@@ -55,10 +62,11 @@ export class Refreshing {
 
   /** When a reading of time left is wanted between refreshes; Infinity = never. */
   get dueMs(): number {
-    return this.lookMs;
+    return Math.min(this.lookMs, this.owedMs);
   }
 
   tick(nowMs: number): void {
+    if (nowMs >= this.owedMs) this.refresh();
     if (nowMs < this.lookMs) return;
     this.lookMs = Infinity;
     const leftMs = this.timeLeft();
@@ -69,15 +77,30 @@ export class Refreshing {
   /** One refresh, or one check-in with the service. Failure when the device refuses. */
   refresh(): void {
     const nowMs = this.io.clock.now();
+    // A chip that bears no two refreshes close together gets one a little late.
+    const isHasty = this.service !== null && this.minGapMs > 0;
+    if (this.service === null && nowMs < this.refreshedMs + this.minGapMs) {
+      this.owedMs = this.refreshedMs + this.minGapMs;
+      return;
+    }
+    this.owedMs = Infinity;
     this.doubt(nowMs);
-    // A chip that bears no two refreshes close together is left to its service.
-    const isHasty = (this.plan?.minGapMs ?? 0) > 0;
     if (this.proof?.works === "open" && !isHasty) this.prove(nowMs);
     else if (this.service === null) this.io.watchdog.refresh();
     this.service?.checkIn();
+    this.tellRefusal();
     this.count += 1;
     this.refreshedMs = nowMs;
     this.lookMs = this.proof !== null && wantsLook(this.proof) ? nowMs + apartMs : Infinity;
+  }
+
+  /** A service cannot tell by itself. Failure when it was refused since the last check-in. */
+  private tellRefusal(): void {
+    if (this.service === null) return;
+    const { failures, problem } = this.service.stats();
+    const isNew = failures > this.refusals;
+    this.refusals = failures;
+    if (isNew) throw new Failure("watchdog.device", `the device refuses refreshes: ${problem}`);
   }
 
   /** A device that does not stop is refreshed as before: letting go of it would be a reset. */
@@ -87,6 +110,7 @@ export class Refreshing {
       this.service = null;
       this.proof = null;
       this.lookMs = Infinity;
+      this.owedMs = Infinity;
     } catch (error) {
       if (this.service !== null) this.serveAgain();
       throw error;

@@ -12,9 +12,11 @@ import {
   type Judgement,
   judge,
   measure,
+  minGapMs,
   pretimeoutFor,
   type Wanted,
 } from "../machines/criteria.ts";
+import { roundsOf } from "../machines/drivers.ts";
 import { step } from "../machines/fsm.ts";
 import * as runtime from "../machines/runtime.ts";
 import type { Probe, ResponseOf, WatchdogState } from "../wire/commands.ts";
@@ -43,12 +45,18 @@ export class WatchdogHead {
   private readonly identity: string;
   private readonly path: string;
   private readonly wanted: Wanted;
+  /** The device as it was found, before anything of ours opened it; null where there is none. */
+  readonly found: WatchdogFacts | null;
   /** Read anew once the device is open and tells more; null where there is none. */
   private facts: WatchdogFacts | null;
   private readonly refreshing: Refreshing | null;
   /** T1 as asked for and as granted, ms, once the device is open. */
   private granted: { askedMs: number; grantedMs: number } | null = null;
   private failures = 0;
+  /** Why the latest refresh was refused; null when it was not. */
+  private refusal: string | null = null;
+  /** The device came open with the start of the agent. */
+  private readonly handedOver: boolean;
 
   /** Looks at the device without opening it; a Failure when `require` is not met. */
   constructor(io: WatchdogIo, config: AgentConfig) {
@@ -56,14 +64,19 @@ export class WatchdogHead {
     this.config = config;
     const { watchdog } = io;
     this.refreshing = watchdog === null ? null : new Refreshing({ ...io, watchdog });
-    const facts = io.watchdog?.facts() ?? null;
+    this.handedOver = watchdog?.isOpen === true;
+    const found = watchdog === null ? null : wholeFacts(watchdog);
+    // Handed over by the agent before us: the holder is this process.
+    const facts = found !== null && this.handedOver ? { ...found, holder: null } : found;
     this.facts = facts;
+    this.found = facts;
     this.identity = facts?.identity ?? "none";
     this.path = facts?.path ?? "none";
     this.bootStatus = facts?.bootStatus ?? null;
     this.wanted = {
       promiseMs: config.runtime.promiseMs,
       hardwareMaxMs: config.hardwareMaxMs,
+      hardwareMinGapMs: config.hardwareMinGapMs,
     };
     this.judgement = judge(facts, this.wanted, io.problem);
     this.state = runtime.initial(config.runtime, this.judgement);
@@ -97,6 +110,7 @@ export class WatchdogHead {
       protected: this.judgement.protected,
       because,
     });
+    if (this.handedOver) this.io.emit({ kind: "wdt:handed_over", path: this.path });
     const atMs = this.io.clock.now();
     for (const { name, everyMs } of this.config.tasks) {
       this.send({ kind: "task", atMs, name, everyMs });
@@ -108,6 +122,14 @@ export class WatchdogHead {
 
   get isArmed(): boolean {
     return this.state.kind !== "idle" && "deadlineMs" in this.state;
+  }
+
+  /**
+   * The verdict for whoever supervises the agent. One that withholds the refresh is well until the
+   * promised reset is overdue: restarted before, it would revive a card that is to be reset.
+   */
+  get isWell(): boolean {
+    return this.state.kind !== "withheld" || this.io.clock.now() < this.state.deadlineMs;
   }
 
   /** When the machine next wants a tick. */
@@ -170,7 +192,11 @@ export class WatchdogHead {
       state: state.kind,
       backend: real && running !== null && via !== "none" ? via : judgement.backend,
       via,
-      protected: judgement.protected && running !== null && state.kind !== "withheld",
+      protected:
+        judgement.protected &&
+        running !== null &&
+        state.kind !== "withheld" &&
+        this.refusal === null,
       protection: this.protection(),
       armed: running !== null,
       hardware_ms: running?.hardwareMs ?? 0,
@@ -220,6 +246,7 @@ export class WatchdogHead {
       return `unprotected: ${this.state.because}`;
     }
     if (this.state.kind === "idle") return "unprotected: disarmed";
+    if (this.refusal !== null) return `unprotected: ${this.refusal}`;
     return this.judgement.protection;
   }
 
@@ -232,7 +259,7 @@ export class WatchdogHead {
     const held = this.judgement.protection.startsWith("other-owner");
     throw new Failure(
       held ? "watchdog.busy" : "watchdog.missing",
-      `a hardware watchdog is required and there is none to rely on: ${why}. ` +
+      `a hardware watchdog is required and there is none to rely on: ${why.replace(/\.$/, "")}. ` +
         "Load its driver or free the device, or allow running without (--watchdog prefer)",
       { evidence: { criteria: this.measured() } },
     );
@@ -252,11 +279,7 @@ export class WatchdogHead {
         });
       }
       case "refresh":
-        return this.attempt("refresh", () => {
-          this.refreshing?.refresh();
-          this.io.emit({ kind: "wdt:refreshed" });
-          return null;
-        });
+        return this.refresh();
       case "stop":
         return this.attempt("disarm", () => {
           this.refreshing?.disarm();
@@ -286,19 +309,21 @@ export class WatchdogHead {
     const watchdog = this.io.watchdog;
     if (watchdog === null) throw new Failure("watchdog.missing", this.io.problem);
     if (!watchdog.isOpen) watchdog.open();
-    let grantedMs: number;
+    const rounds = roundsOf(this.facts?.driver ?? null);
+    let roundMs: number;
     try {
-      grantedMs = watchdog.setTimeout(hardwareMs);
+      roundMs = watchdog.setTimeout(hardwareMs / rounds);
     } catch (error) {
       if (!(error instanceof Failure) || error.code !== "watchdog.range") throw error;
-      grantedMs = watchdog.facts().timeoutMs ?? 0;
+      roundMs = watchdog.facts().timeoutMs ?? 0;
       this.io.emit({ kind: "wdt:refused", operation: "set_timeout", problem: error.message });
-      if (grantedMs === 0) throw error;
+      if (roundMs === 0) throw error;
     }
-    this.keepPretimeout(watchdog, grantedMs);
-    this.facts = { ...watchdog.facts(), pretimeoutMs: watchdog.pretimeout(), holder: null };
+    const grantedMs = roundMs * rounds;
+    this.keepPretimeout(watchdog, roundMs);
+    this.facts = { ...wholeFacts(watchdog), pretimeoutMs: watchdog.pretimeout(), holder: null };
     this.granted = { askedMs: hardwareMs, grantedMs };
-    this.refreshing?.begin(grantedMs);
+    this.refreshing?.begin(roundMs, this.minGapMs(roundMs));
     return { kind: "opened", atMs: this.io.clock.now(), grantedMs, askedMs: hardwareMs };
   }
 
@@ -320,7 +345,21 @@ export class WatchdogHead {
 
   /** What the chip is known to need, within what a service can keep. */
   private minGapMs(hardwareMs: number): number {
-    return Math.min(this.facts?.minGapMs ?? 0, hardwareMs / 2);
+    return this.facts === null ? 0 : Math.min(minGapMs(this.facts, this.wanted), hardwareMs / 2);
+  }
+
+  /** A device that refuses is told of once, and protects nothing while it does. */
+  private refresh(): runtime.Event | null {
+    const before = this.refusal;
+    this.refusal = null;
+    const outcome = this.attempt("refresh", () => {
+      this.refreshing?.refresh();
+      this.io.emit({ kind: "wdt:refreshed" });
+      return null;
+    });
+    if (outcome?.kind !== "failed") return outcome;
+    this.refusal = outcome.problem;
+    return outcome.problem === before ? null : outcome;
   }
 
   private attempt(
@@ -335,4 +374,16 @@ export class WatchdogHead {
       return { kind: "failed", atMs: this.io.clock.now(), operation, problem: error.message };
     }
   }
+}
+
+/**
+ * Facts with the timeouts from a refresh to the reset, which is what T1 means: some drivers count
+ * to the first of two expiries, and only the second one resets. Time left stays that of a round.
+ */
+function wholeFacts(watchdog: Watchdog): WatchdogFacts {
+  const facts = watchdog.facts();
+  const rounds = roundsOf(facts.driver);
+  const whole = (ms: number | null): number | null => (ms === null ? null : ms * rounds);
+  const { minMs, maxMs, timeoutMs } = facts;
+  return { ...facts, minMs: whole(minMs), maxMs: whole(maxMs), timeoutMs: whole(timeoutMs) };
 }

@@ -1,3 +1,4 @@
+import { closeSync, fstatSync, statSync } from "node:fs";
 import { basename } from "node:path";
 import {
   type NativeRuntimeService,
@@ -6,6 +7,7 @@ import {
   type SystemError,
 } from "../../native/index.ts";
 import { Failure } from "../errors.ts";
+import type { Keeper } from "./supervisor.ts";
 import type {
   RefreshBy,
   RefreshService,
@@ -16,6 +18,7 @@ import type {
 import {
   findHolder,
   findPaths,
+  isSameDevice,
   kindOf,
   printable,
   type Roots,
@@ -37,23 +40,41 @@ export function findWatchdogs(
   sysRoot = realRoots.sys,
   devRoot = realRoots.dev,
   procRoot = realRoots.proc,
+  keeper: Keeper | null = null,
 ): LinuxWatchdog[] {
   const roots = { sys: sysRoot, dev: devRoot, proc: procRoot };
-  return findPaths(roots).map((path) => new LinuxWatchdog(path, roots));
+  return findPaths(roots).map((path) => new LinuxWatchdog(path, roots, keeper));
 }
+
+/** Without the magic character; a number that is no open file is closed already. */
+function closeQuietly(fd: number): void {
+  try {
+    closeSync(fd);
+  } catch {
+    // EBADF.
+  }
+}
+
+/** WDIOS_DISABLECARD of <linux/watchdog.h>. */
+const disableCard = 1;
 
 /** The real watchdog: facts from sysfs, everything else through the native addon. */
 export class LinuxWatchdog implements Watchdog {
   readonly path: string;
   refreshBy: RefreshBy = "keepalive";
   readonly #roots: Roots;
+  readonly #keeper: Keeper | null;
+  /** The keeper holds the device open as well. */
+  #kept = false;
   #device: NativeWatchdog | undefined;
   #service: NativeRuntimeService | undefined;
   /** Asked of the driver once it is open, for kernels that do not show it in sysfs. */
   #told: Partial<Pick<WatchdogFacts, "identity" | "options" | "bootStatus">> = {};
 
-  constructor(path: string, roots: Roots = realRoots) {
+  /** `keeper`: holds the device open for the next agent. */
+  constructor(path: string, roots: Roots = realRoots, keeper: Keeper | null = null) {
     this.path = path;
+    this.#keeper = keeper;
     this.#roots = roots;
   }
 
@@ -83,7 +104,48 @@ export class LinuxWatchdog implements Watchdog {
   /** Does nothing when this object has it open already. */
   open(): void {
     if (this.#device !== undefined) return;
-    const device = this.#attempt("open", () => new (native().Watchdog)(this.path));
+    this.#take(this.#attempt("open", () => new (native().Watchdog)(this.path)));
+    this.#keeper?.keep(this.#opened().fd);
+    this.#kept = this.#keeper !== null;
+  }
+
+  /**
+   * Takes over `fd`, which an earlier agent opened and armed: nothing is closed in between. A
+   * Failure when it is another file or another device; it is closed then, without the magic
+   * character, and whatever it was counts on.
+   */
+  adopt(fd: number): void {
+    if (!this.#isOurs(fd)) {
+      closeQuietly(fd);
+      throw new Failure("watchdog.missing", `what was handed over is not ${this.path}`);
+    }
+    this.#take(
+      this.#attempt("take over", () => {
+        try {
+          return new (native().Watchdog)(this.path, fd);
+        } catch (error) {
+          closeQuietly(fd);
+          throw error;
+        }
+      }),
+    );
+    this.#kept = this.#keeper !== null;
+  }
+
+  /** A character device, and not one with another number than the path's. */
+  #isOurs(fd: number): boolean {
+    try {
+      const found = fstatSync(fd);
+      if (!found.isCharacterDevice()) return false;
+      const expected = statSync(this.path, { throwIfNoEntry: false });
+      return expected === undefined || isSameDevice(expected.rdev, found.rdev, this.path);
+    } catch {
+      return false;
+    }
+  }
+
+  /** Keeps what answers as a watchdog; a Failure for anything else, which is closed. */
+  #take(device: NativeWatchdog): void {
     try {
       const { identity, options } = device.getSupport();
       const bootStatus = optional(() => device.getBootStatus());
@@ -101,13 +163,15 @@ export class LinuxWatchdog implements Watchdog {
   }
 
   /**
-   * Whole seconds, rounded up. A refused value is a Failure `watchdog.range` whose evidence hold
-   * `grantedMs`, the timeout the device runs with: it stays armed.
+   * Whole seconds, rounded down but to no less than one: a timeout longer than was asked for would
+   * reset the card later than promised, and the service makes up what a shorter one lacks.
+   * A refused value is a Failure `watchdog.range` whose evidence hold `grantedMs`, the timeout the
+   * device runs with: it stays armed.
    */
   setTimeout(timeoutMs: number): number {
     const device = this.#opened();
     this.#notServing("change the timeout");
-    const seconds = Math.ceil(timeoutMs / 1000);
+    const seconds = Math.max(Math.floor(timeoutMs / 1000), 1);
     try {
       const written = device.setTimeout(seconds);
       return (optional(() => device.getTimeout()) ?? written) * 1000;
@@ -173,10 +237,11 @@ export class LinuxWatchdog implements Watchdog {
       checkIn: () => service.checkIn(),
       stats: () => {
         const { lateMinNs, lateMaxNs, ...rest } = service.stats();
-        const { refreshes, failures, scheduling, lockedBytes } = rest;
+        const { refreshes, failures, lastError, scheduling, lockedBytes } = rest;
         return {
           refreshes,
           failures,
+          problem: lastError,
           lateMinMs: lateMinNs / 1e6,
           lateMaxMs: lateMaxNs / 1e6,
           scheduling,
@@ -197,6 +262,7 @@ export class LinuxWatchdog implements Watchdog {
     if (readFacts(this.path, this.#roots).nowayout === true) throw nowayoutFailure(this.path);
     // The service holds the device open as well, and only the last close disarms.
     if (this.#service !== undefined) this.#endService(this.#service);
+    if (this.#kept) this.#releaseKept(device);
     this.#attempt("disarm", () => device.magicClose());
     this.#device = undefined;
     if (readFacts(this.path, this.#roots).state !== "active") return;
@@ -206,6 +272,18 @@ export class LinuxWatchdog implements Watchdog {
       // Said by `isOpen` below: the countdown runs and nobody can refresh it.
     }
     throw stillCountingFailure(this.path, this.isOpen);
+  }
+
+  /** Our close is not the last one: the countdown is stopped by a call, where there is one. */
+  #releaseKept(device: NativeWatchdog): void {
+    try {
+      optional(() => device.setOptions(disableCard));
+    } catch (error) {
+      if ((error as SystemError).code === "EBUSY") throw nowayoutFailure(this.path);
+      throw callFailure(this.path, this.#roots, "disarm", error);
+    }
+    this.#keeper?.forget();
+    this.#kept = false;
   }
 
   close(): void {

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { hostname, machine, release, type, version } from "node:os";
 import { join } from "node:path";
+import { efiVariables, readVariable } from "./efivars.ts";
 
 /** What the agent asks of the machine it runs on, beyond its devices. */
 export interface Platform {
@@ -20,17 +21,13 @@ export interface Platform {
    * `dmesg-efi-171@1718000000`; old ones stay until somebody removes them.
    */
   crashRecords(): string[];
+  /** What the kernel was started with; empty when it does not say. Source: /proc/cmdline. */
+  commandLine(): string;
   /** Asks the operating system for an orderly reboot. Returns at once. */
   reboot(): void;
   /** Fields of `uname`, for SMP os info. */
   names(): { os: string; host: string; release: string; version: string; machine: string };
 }
-
-/** Where the firmware's hand-off record is looked for when no file is named: a UEFI variable. */
-const handOffVariable =
-  "/sys/firmware/efi/efivars/KennelHandOff-6f1bd1c4-8d6a-4a3e-9a59-3c1f0f6f7c11";
-/** efivarfs puts four bytes of attributes before the data. */
-const efiAttributeBytes = 4;
 
 /** The real thing: Linux. */
 export class LinuxPlatform implements Platform {
@@ -54,7 +51,7 @@ export class LinuxPlatform implements Platform {
 
   handOff(): Uint8Array | null {
     if (this.handOffFile !== null) return readBytes(this.handOffFile);
-    return readBytes(handOffVariable)?.subarray(efiAttributeBytes) ?? null;
+    return readVariable(efiVariables.handOff);
   }
 
   /** Names alone: what is in them belongs to others. Source: Documentation/ABI/testing/pstore. */
@@ -73,6 +70,10 @@ export class LinuxPlatform implements Platform {
   /** Nothing on a plain Linux system tells a power cut from a reset button. */
   resetCause(): "unknown" {
     return "unknown";
+  }
+
+  commandLine(): string {
+    return readText("/proc/cmdline");
   }
 
   /** Runs `reboot`, which may hang: the watchdog is left counting behind it. */

@@ -59,6 +59,8 @@ export interface ServiceStats {
   /** Hardware refreshes done, and those the device refused. */
   readonly refreshes: number;
   readonly failures: number;
+  /** What the device said to the latest one that it refused; empty while it refused none. */
+  readonly problem: string;
   /** Lateness of refreshes against their absolute deadline, milliseconds. */
   readonly lateMinMs: number;
   readonly lateMaxMs: number;

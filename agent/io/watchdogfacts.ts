@@ -85,6 +85,16 @@ function kernelName(path: string): string {
   return name === "watchdog" ? "watchdog0" : name;
 }
 
+/** Number of the misc device /dev/watchdog (10:130), which is watchdog0 by another name. */
+const miscDevice = 0xa82;
+
+/** Whether two device numbers, the one of `path` and another, are one watchdog. */
+export function isSameDevice(expected: number, found: number, path: string): boolean {
+  if (expected === found) return true;
+  if (kernelName(path) !== "watchdog0") return false;
+  return found === miscDevice || (expected === miscDevice && (found & 0xff) === 0);
+}
+
 /**
  * The process that has `path`, or another name of the same watchdog, open; null when none is found,
  * which is also the answer when /proc hides other users' processes. Source: /proc/PID/fd.

@@ -17,6 +17,8 @@ export interface Wanted {
   readonly promiseMs: number;
   /** The operator's cap on T1, for hardware that claims more than it can hold; null = none. */
   readonly hardwareMaxMs: number | null;
+  /** The operator's word on the shortest gap between refreshes, which Linux hides; 0 = none. */
+  readonly hardwareMinGapMs: number;
 }
 
 export interface Criterion {
@@ -67,19 +69,34 @@ export function judge(facts: WatchdogFacts | null, wanted: Wanted, problem: stri
     const who = `${facts.holder.name} (pid ${facts.holder.pid})`;
     return nothing(`other-owner: ${who}`, `${facts.path} is held by ${who}`, criteria);
   }
-  const via: Via = wanted.promiseMs <= maxMs ? "direct" : "service";
-  const because =
-    via === "direct"
-      ? `the hardware holds ${seconds(wanted.promiseMs)} itself`
-      : `the hardware holds at most ${seconds(maxMs)} of the promised ${seconds(wanted.promiseMs)}`;
-  const backend: Backend = facts.kind === "simulated" ? "simulated" : via;
   const limits = { hardwareMinMs: facts.minMs ?? 0, hardwareMaxMs: maxMs };
+  const heldMs = hardwareFor(limits, wanted.promiseMs);
+  const via: Via = wanted.promiseMs <= heldMs ? "direct" : "service";
+  const because = reason(wanted.promiseMs, heldMs, maxMs);
+  const backend: Backend = facts.kind === "simulated" ? "simulated" : via;
   return { backend, via, because, criteria, ...limits, ...protection(facts) };
 }
 
-/** T1 to ask the hardware for when T2 is promised: T2 itself where the hardware can hold it. */
-export function hardwareFor(judgement: Judgement, promiseMs: number): number {
-  return Math.max(Math.min(promiseMs, judgement.hardwareMaxMs), judgement.hardwareMinMs);
+/**
+ * T1 to ask the hardware for when T2 is promised: T2 itself where the hardware can hold it, in the
+ * whole seconds in which Linux counts. Rounded down: the rest is the service's to hold.
+ */
+export function hardwareFor(
+  limits: Pick<Judgement, "hardwareMinMs" | "hardwareMaxMs">,
+  promiseMs: number,
+): number {
+  const wholeMs = Math.floor(Math.min(promiseMs, limits.hardwareMaxMs) / 1000) * 1000;
+  return Math.max(wholeMs, limits.hardwareMinMs, 1000);
+}
+
+function reason(promiseMs: number, heldMs: number, maxMs: number): string {
+  const promise = seconds(promiseMs);
+  if (promiseMs <= heldMs) return `the hardware holds ${promise} itself`;
+  const held =
+    promiseMs > maxMs
+      ? `holds at most ${seconds(maxMs)}`
+      : `counts whole seconds and holds ${seconds(heldMs)}`;
+  return `the hardware ${held} of the promised ${promise}`;
 }
 
 /** What a device of this kind protects against; only real hardware counts as protection. */
@@ -104,6 +121,11 @@ function longestMs(facts: WatchdogFacts, wanted: Wanted): number {
   return Math.min(facts.maxMs ?? Infinity, wanted.hardwareMaxMs ?? Infinity);
 }
 
+/** The shortest gap between two refreshes that the chip bears, as it or its operator says, ms. */
+export function minGapMs(facts: WatchdogFacts, wanted: Wanted): number {
+  return Math.max(facts.minGapMs ?? 0, wanted.hardwareMinGapMs);
+}
+
 /**
  * Every criterion with what was measured. Some kernels show a device's options only to whoever
  * has it open: until then these criteria are not met, and say why.
@@ -121,6 +143,9 @@ export function measure(
   const promise = seconds(wanted.promiseMs);
   const holder = facts.holder === null ? "nobody" : `${facts.holder.name} ${facts.holder.pid}`;
   const open = facts.openTimeoutS;
+  const gapMs = minGapMs(facts, wanted);
+  const limits = { hardwareMinMs: facts.minMs ?? 0, hardwareMaxMs: maxMs };
+  const halfMs = (opened?.grantedMs ?? hardwareFor(limits, wanted.promiseMs)) / 2;
   return [
     criterion("present", facts.path, "a watchdog device", true),
     criterion("real_hardware", facts.kind, "hardware", facts.kind === "hardware"),
@@ -131,6 +156,12 @@ export function measure(
       facts.minMs === null ? "not stated" : seconds(facts.minMs),
       `<= ${promise}`,
       (facts.minMs ?? 0) <= wanted.promiseMs,
+    ),
+    criterion(
+      "refresh_gap",
+      gapMs === 0 ? "none known" : span(gapMs),
+      `<= ${span(halfMs)}, half of T1`,
+      gapMs <= halfMs,
     ),
     criterion("set_timeout", told(has(optionBits.settable)), "yes", has(optionBits.settable)),
     criterion("refresh", told(has(optionBits.keepAlive)), "yes", has(optionBits.keepAlive)),
@@ -249,6 +280,11 @@ function timeLeft(proof: Proof | null): string {
 
 function criterion(name: string, value: string, required: string, ok: boolean): Criterion {
   return { name, value, required, ok };
+}
+
+/** As `seconds`; in milliseconds below one. */
+function span(ms: number): string {
+  return ms < 1000 ? `${Math.round(ms)} ms` : seconds(ms);
 }
 
 /** Milliseconds as seconds for people: `30 s`, `2.5 s`, `unlimited`. */

@@ -37,13 +37,14 @@ export function hardwareCause(evidence: Evidence): HardwareCause {
 
 /**
  * The cause, with the note taken into account. The machine's word of a watchdog or a panic stands
- * above a note: a reboot that was asked for may hang. Without a word of it a note is believed.
+ * above a note: a reboot that was asked for may hang. Without a word of it a note is believed; one
+ * of an agent that was stopped for itself says `unknown`, and so does not explain the reset.
  */
 export function causeOf(hardware: HardwareCause, noted: Cause | null): Cause {
   if (hardware === "watchdog" || hardware === "panic") return hardware;
   // A withheld refresh was noted, and then the power went: no watchdog did this.
   if (hardware === "power" && noted === "watchdog") return "power";
-  return noted ?? hardware;
+  return noted === null || noted === "unknown" ? hardware : noted;
 }
 
 /** The evidence for people, such as `bootstatus 0x20, crash record none, firmware unknown`. */

@@ -14,6 +14,8 @@ import { fetchBusybox, fetchKernel, type Kernel } from "./kernel.ts";
 
 /** How many large parts stay in the cache: one per version of kernel and node in use. */
 const basesMax = 2;
+/** What busybox lacks, from util-linux: it makes a program a realtime one. */
+const hostPrograms = ["/usr/bin/chrt"];
 const stateBytes = 32 * 1024 * 1024;
 const toolMs = 30_000;
 
@@ -62,9 +64,12 @@ async function baseArchive(cacheFolder: string, kernel: Kernel): Promise<string>
     file("bin/busybox", await fetchBusybox(cacheFolder), 0o755),
     file("bin/node", process.execPath, 0o755),
   ];
-  for (const library of await librariesOf(process.execPath)) {
-    entries.push(file(library.slice(1), library, 0o755));
+  const libraries = new Set(await librariesOf(process.execPath));
+  for (const program of hostPrograms) {
+    entries.push(file(path.join("bin", path.basename(program)), program, 0o755));
+    for (const library of await librariesOf(program)) libraries.add(library);
   }
+  for (const library of libraries) entries.push(file(library.slice(1), library, 0o755));
   for (const module of kernel.modules) {
     entries.push(file(path.join(places.modules, path.basename(module)).slice(1), module, 0o644));
   }

@@ -12,10 +12,19 @@ import { loadOrder, moduleName } from "./modules.ts";
 /** Names the newest kernel of the Debian release by what it depends on. */
 const kernelPackage = "linux-image-amd64";
 const busyboxPackage = "busybox-static";
-/** The watchdog, the disk and its file system; ext4 wants a crc32c it does not depend on. */
-const wantedModules = ["i6300esb", "virtio_pci", "virtio_blk", "crc32c_generic", "ext4"];
+/** The disk and its file system; ext4 wants a crc32c it does not depend on. */
+const baseModules = ["virtio_pci", "virtio_blk", "crc32c_generic", "ext4"];
+/** What a story may load besides, with what each wants and does not depend on. */
+const optionalModules: Readonly<Record<string, readonly string[]>> = {
+  i6300esb: ["i6300esb"],
+  iTCO_wdt: ["lpc_ich", "iTCO_wdt"],
+  softdog: ["softdog"],
+  ramoops: ["ramoops"],
+  efivarfs: ["efivarfs"],
+  efi_pstore: ["efi_pstore"],
+};
 /** Raised when what is kept of a package changes. */
-const layout = 1;
+const layout = 2;
 
 /** Larger than any module: ext4, one of the largest, has 2 MB. */
 const moduleBytesMax = 64 * 1024 * 1024;
@@ -24,10 +33,11 @@ const queryMs = 60_000;
 const downloadMs = 300_000;
 const unpackMs = 300_000;
 
-/** What the guest boots: paths on the host, modules in the order of loading. */
+/** What the guest boots: paths on the host. */
 export interface Kernel {
   readonly version: string;
   readonly image: string;
+  /** Modules, and for each set of them NAME.order: its files in the order of loading. */
   readonly modules: readonly string[];
 }
 
@@ -89,10 +99,13 @@ function pickKernel(unpacked: string, into: string): void {
   fs.copyFileSync(path.join(boot, image), path.join(into, "vmlinuz"));
   const read = moduleReader(path.join(unpacked, "lib/modules"));
   fs.mkdirSync(path.join(into, "modules"));
-  const modules = loadOrder(wantedModules, read);
-  for (const [index, module] of modules.entries()) {
-    const file = `${String(index).padStart(2, "0")}-${module.name}.ko`;
-    fs.writeFileSync(path.join(into, "modules", file), module.bytes);
+  for (const [name, wanted] of Object.entries({ base: baseModules, ...optionalModules })) {
+    const modules = loadOrder(wanted, read);
+    for (const module of modules) {
+      fs.writeFileSync(path.join(into, "modules", `${module.name}.ko`), module.bytes);
+    }
+    const order = modules.map((module) => `${module.name}\n`).join("");
+    fs.writeFileSync(path.join(into, "modules", `${name}.order`), order);
   }
 }
 

@@ -1,7 +1,8 @@
 /**
- * One emulated card: a PC (q35) with the Intel 6300ESB watchdog, whose expiry resets the machine
- * and is announced by QEMU. The first UART is the console, the second one the line to the host.
- * QEMU cannot outlive this process, however it ends: the kernel kills it (prctl PR_SET_PDEATHSIG).
+ * One emulated card: a PC (q35) with two watchdogs, the Intel 6300ESB and the chipset's own
+ * (iTCO), whose expiry resets the machine and is announced by QEMU. The first UART is the console,
+ * the second one the line to the host. QEMU cannot outlive this process, however it ends: the
+ * kernel kills it (prctl PR_SET_PDEATHSIG).
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import fs from "node:fs";
@@ -11,6 +12,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Failure } from "../errors.ts";
 import { missing } from "./command.ts";
 import type { GuestImage } from "./guest.ts";
+import { crashMemory } from "./init.ts";
 import { openQmp, type Qmp, type QmpEvent } from "./qmp.ts";
 import {
   type ConsoleLine,
@@ -49,8 +51,8 @@ export interface Guest {
    * `rig.fault` after `withinMs`, or when QEMU has ended: the message tells what was seen.
    */
   until<T>(what: string, find: () => T | undefined, withinMs: number): Promise<T>;
-  /** Ends QEMU; may be called twice. */
-  stop(): Promise<void>;
+  /** Ends QEMU, which writes its disks first unless it has to go at once; may be called twice. */
+  stop(how?: "at once"): Promise<void>;
 }
 
 const stopMs = 5_000;
@@ -83,8 +85,10 @@ function argumentsFor(start: GuestStart): string[] {
     ["-vga", "none"],
     ["-kernel", image.kernel],
     ["-initrd", image.initrd],
-    ["-append", "console=ttyS0 loglevel=6"],
+    ["-append", `console=ttyS0 loglevel=6 memmap=${crashMemory.bytes}$${crashMemory.address}`],
     ["-device", "i6300esb"],
+    // The chipset's own watchdog (iTCO) resets as well, once its driver is loaded.
+    ["-global", "ICH9-LPC.noreboot=off"],
     ["-action", "watchdog=reset"],
     ["-drive", `if=none,id=state,format=raw,file=${image.stateDisk.replaceAll(",", ",,")}`],
     ["-device", "virtio-blk-pci,drive=state"],
@@ -124,7 +128,7 @@ export async function startGuest(start: GuestStart): Promise<Guest> {
     log("qemu.log", text);
   });
   child.stdin?.on("error", () => {}); // that QEMU has ended is told by `until`
-  const stop = (): Promise<void> => end(child, exited);
+  const stop = (how?: "at once"): Promise<void> => end(child, exited, how === "at once");
   try {
     const event = (happened: QmpEvent): void => {
       keep(seen.events, happened, eventsMax);
@@ -187,8 +191,8 @@ async function ptyOf(qmp: Qmp): Promise<string> {
 }
 
 /** First asks, so that the disk is written; then does not ask. */
-async function end(child: ChildProcess, exited: Promise<void>): Promise<void> {
-  child.kill("SIGTERM");
+async function end(child: ChildProcess, exited: Promise<void>, atOnce: boolean): Promise<void> {
+  child.kill(atOnce ? "SIGKILL" : "SIGTERM");
   const late = delay(stopMs, "late" as const, { ref: false });
   if ((await Promise.race([exited, late])) === "late") {
     child.kill("SIGKILL");

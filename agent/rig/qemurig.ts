@@ -8,14 +8,31 @@ import { Failure } from "../errors.ts";
 import { RealClock } from "../io/clock.ts";
 import type { CommandName, RequestOf, ResponseOf } from "../wire/commands.ts";
 import { loggedPort } from "./framelog.ts";
-import { prepareGuest } from "./guest.ts";
+import { type GuestImage, prepareGuest } from "./guest.ts";
+import {
+  agentEnded,
+  agentText,
+  driverText,
+  endOfStory,
+  hangTexts,
+  harmTexts,
+  holdDevice,
+  killAgent,
+  main,
+  removeAddon,
+  startAgent,
+  startFile,
+  stopAgent,
+} from "./guestshell.ts";
 import { places, said } from "./init.ts";
 import { type Guest, startGuest } from "./qemu.ts";
 import {
+  AgentEnded,
   bootMs,
   CardFailed,
   type CardSettings,
   type HangKind,
+  type Harm,
   type Rig,
   untilAnswers,
 } from "./rig.ts";
@@ -24,12 +41,6 @@ import type { ConsoleLine } from "./seen.ts";
 const baud = 115_200;
 const answerMs = 3000;
 const shellMs = 60_000;
-/** The agent is started again after a reset; then the guest does what is typed. */
-const startFile = `${places.state}/start`;
-const main = `[ -f ${startFile} ] && . ${startFile}
-while read -r line; do eval "$line"; done`;
-const holdDevice = `sh -c 'exec 9>/dev/watchdog; while :; do echo >&9; sleep 1; done' & HOLDER=$!`;
-const forbidStop = `rmmod i6300esb && insmod ${places.modules}/*i6300esb.ko nowayout=1`;
 
 export class QemuRig implements Rig {
   readonly name = "qemu";
@@ -41,8 +52,9 @@ export class QemuRig implements Rig {
   /** Events of QEMU that were of earlier stories. */
   private eventsBefore = 0;
   private shells = 0;
-  /** The driver was loaded in a way that only a reset ends. */
-  private isTainted = false;
+  private image: GuestImage | null = null;
+  /** How the driver was loaded; null when it is not known, or only a reset ends it. */
+  private driver: string | null = null;
 
   constructor(projectFolder: string, logFolder: string) {
     this.project = projectFolder;
@@ -69,43 +81,39 @@ export class QemuRig implements Rig {
     await this.plug(false);
     if (this.guest === null) await this.boot();
     await this.ready();
-    const end = 'kill -9 "$AGENT" "$HOLDER" 2>/dev/null; wait 2>/dev/null';
-    await this.shell(`${end}; mount -o remount,rw ${places.state}; rm -rf ${places.state}/*; sync`);
-    if (this.isTainted || settings.noWayOut === true) {
-      await this.card.qmp("system_reset");
-      await this.card.until("reset", () => this.resets[0], bootMs);
-      await this.ready();
-    }
-    this.isTainted = settings.noWayOut === true;
-    if (settings.noWayOut === true) await this.mustShell(forbidStop);
-    if (settings.held === true) await this.mustShell(`${holdDevice}; sleep 1`);
-    await this.mustShell(`echo '${agentCommand(settings)}' >${startFile}; sync`);
+    await this.shell(endOfStory);
+    await this.loadDriver(settings);
+    if (settings.held === true) await this.mustShell(holdDevice);
+    if (settings.withoutAddon === true) await this.mustShell(removeAddon);
+    await this.mustShell(`echo '${agentText(settings)}' >${startFile}; sync`);
     if (settings.readOnlyState === true) {
       await this.mustShell(`mount -o remount,ro ${places.state}`);
     }
     this.eventsBefore = this.card.events.length;
-    const readies = this.lines("kenneld ready");
-    await this.mustShell(`. ${startFile}`);
-    await this.until(
-      "agent",
-      () => (this.lines("kenneld ready") > readies ? true : undefined),
-      bootMs,
-    );
+    await this.runAgent();
     if (settings.unplugged === true) return;
     await this.plug(true);
     await untilAnswers(this);
   }
 
-  async power(): Promise<void> {
-    throw new Failure("rig.missing", "this rig cannot pull the plug yet; use the sim rig");
+  async power(on: boolean): Promise<void> {
+    if (on) {
+      await this.plug(false);
+      await this.boot();
+      await this.plug(true);
+      await untilAnswers(this);
+      return;
+    }
+    await this.plug(false);
+    await this.guest?.stop("at once");
+    this.guest = null;
+    this.eventsBefore = 0;
   }
 
-  async reset(): Promise<void> {
-    const before = this.resets.length;
-    await this.card.qmp("system_reset");
-    await this.card.until("reset", () => this.resets[before], bootMs);
-    await this.ready();
-    await untilAnswers(this);
+  async reset({ withoutAgent } = { withoutAgent: false }): Promise<void> {
+    if (withoutAgent) await this.mustShell(`rm ${startFile}; sync`);
+    await this.restartGuest();
+    if (!withoutAgent) await untilAnswers(this);
   }
 
   async ask<N extends CommandName>(
@@ -129,15 +137,32 @@ export class QemuRig implements Rig {
   }
 
   async hang(kind: HangKind): Promise<void> {
-    if (kind === "loop") await this.ask("rig.inject", { fault: "hang", for_ms: hangMs });
-    // A kernel that panics does not answer, and without panic= it stands still for ever.
-    else if (kind === "kernel") this.card.type("echo c >/proc/sysrq-trigger\n");
-    else await this.mustShell(kind === "kill" ? 'kill -9 "$AGENT"' : 'kill -STOP "$AGENT"');
+    if (kind === "loop") {
+      await this.ask("rig.inject", { fault: "hang", for_ms: hangMs });
+      return;
+    }
+    const { text, answers } = hangTexts[kind];
+    if (answers) await this.mustShell(text);
+    else this.card.type(`${text}\n`);
+    // The agent is held by the frozen disk as soon as it has something to write.
+    if (kind === "disk") {
+      await this.ask("rig.inject", { fault: "hang", for_ms: 1 }).catch(() => undefined);
+    }
+  }
+
+  async harm(kind: Harm): Promise<void> {
+    await this.mustShell(harmTexts[kind]);
+    if (kind === "device_gone") this.driver = null;
   }
 
   async restartAgent(): Promise<void> {
-    await this.mustShell(`kill -9 "$AGENT"; wait "$AGENT" 2>/dev/null; . ${startFile}`);
+    await this.endAgent(killAgent);
+    await this.runAgent();
     await untilAnswers(this);
+  }
+
+  async stopAgent(): Promise<void> {
+    await this.endAgent(stopAgent);
   }
 
   async stepWall(ms: number): Promise<void> {
@@ -161,6 +186,8 @@ export class QemuRig implements Rig {
     await this.plug(false);
     await this.guest?.stop();
     this.guest = null;
+    if (this.image !== null) fs.rmSync(this.image.initrd, { force: true });
+    this.image = null;
   }
 
   private get card(): Guest {
@@ -169,28 +196,70 @@ export class QemuRig implements Rig {
   }
 
   private async boot(): Promise<void> {
-    const image = await prepareGuest({
+    this.image ??= await prepareGuest({
       cacheFolder: path.join(this.project, ".cache/guest"),
       appFolder: path.join(this.project, "dist"),
       main,
       intoFolder: this.logFolder,
     });
-    try {
-      this.guest = await startGuest({ image, logFolder: this.logFolder });
-    } finally {
-      fs.rmSync(image.initrd);
-    }
+    this.guest = await startGuest({ image: this.image, logFolder: this.logFolder });
+  }
+
+  private async restartGuest(): Promise<void> {
+    const before = this.resets.length;
+    await this.card.qmp("system_reset");
+    await this.card.until("reset", () => this.resets[before], bootMs);
+    await this.ready();
   }
 
   /** Waits until the guest reads what is typed. One reset can be several RESET events. */
   private async ready(): Promise<void> {
     const resetMs = (): number =>
-      this.card.events.findLast(({ name }) => name === "RESET")?.atMs ?? Number.NEGATIVE_INFINITY;
+      this.card.events.findLast(({ name }) => name === "RESET" || name === "WATCHDOG")?.atMs ??
+      Number.NEGATIVE_INFINITY;
     const isReady = (): true | undefined =>
       this.console.some(({ text, atMs }) => text.startsWith(said.ready) && atMs > resetMs())
         ? true
         : undefined;
     await this.card.until("guest that is ready", isReady, bootMs);
+  }
+
+  /** Has the driver loaded as the story wants it, which takes a reset where it is not. */
+  private async loadDriver(settings: CardSettings): Promise<void> {
+    const wanted = driverText(settings);
+    if (this.driver === wanted && settings.noWayOut !== true) return;
+    await this.mustShell(`echo '${wanted}' >${places.driver}; sync`);
+    await this.restartGuest();
+    this.driver = wanted;
+  }
+
+  /** Runs the start file, and waits until the agent is ready or gave up. */
+  private async runAgent(): Promise<void> {
+    const [readies, ends] = [this.lines("kenneld ready"), this.lines(agentEnded)];
+    await this.mustShell(startAgent);
+    const isReady = await this.until(
+      "agent",
+      () => {
+        if (this.lines("kenneld ready") > readies) return true;
+        return this.lines(agentEnded) > ends ? false : undefined;
+      },
+      bootMs,
+    );
+    if (!isReady) throw new AgentEnded(this.lastWords());
+  }
+
+  private async endAgent(how: string): Promise<void> {
+    const ends = this.lines(agentEnded);
+    await this.mustShell(how);
+    const hasEnded = (): true | undefined => (this.lines(agentEnded) > ends ? true : undefined);
+    await this.until("end of the agent", hasEnded, shellMs);
+  }
+
+  /** What the console said before the agent ended. */
+  private lastWords(): string {
+    const end = this.console.findLastIndex(({ text }) => text.startsWith(agentEnded));
+    const words = this.console.slice(Math.max(0, end - lastWordsLines), end + 1);
+    return words.map(({ text }) => text).join("\n");
   }
 
   private lines(beginning: string): number {
@@ -222,17 +291,4 @@ export class QemuRig implements Rig {
 
 /** Longer than any story lasts, ms. */
 const hangMs = 3_600_000;
-
-/** Shell text that starts the agent and notes its pid. */
-function agentCommand(settings: CardSettings): string {
-  const { promiseMs, hardwareMs, tasks = [] } = settings;
-  const words = [
-    `node ${places.app}/kenneld.cjs --port ${places.port} --state ${places.state}/kennel`,
-    `--promise ${promiseMs / 1000} --tee simulate --lab`,
-    `--watchdog ${settings.held === true ? "prefer" : "require"}`,
-    ...(hardwareMs === undefined ? [] : [`--hardware-max ${hardwareMs / 1000}`]),
-    ...tasks.map(({ name, everyMs }) => `--task ${name}=${everyMs / 1000}`),
-    ...(settings.allowDisarm === true ? ["--allow-disarm"] : []),
-  ];
-  return `${words.join(" ")} & AGENT=$!`;
-}
+const lastWordsLines = 4;

@@ -6,8 +6,15 @@ import { Failure } from "../errors.ts";
 import type { CommandName, Report, RequestOf, ResponseOf } from "../wire/commands.ts";
 import type { ConsoleLine } from "./seen.ts";
 
-/** What breaks: the agent's event loop, its process (killed or stopped), or the whole kernel. */
-export type HangKind = "loop" | "kill" | "stop" | "kernel";
+/**
+ * What ends a card, each in its way: the agent's event loop blocked; its process killed, stopped
+ * or out of memory; a realtime program that leaves it no processor; a disk that never answers; or
+ * the whole kernel.
+ */
+export type HangKind = "loop" | "kill" | "stop" | "memory" | "processor" | "disk" | "kernel";
+
+/** What a card has to live with: no space left, its watchdog's driver gone, or a busy processor. */
+export type Harm = "disk_full" | "device_gone" | "busy_processor";
 
 /** Abilities that a story asks for besides those that every rig has. */
 export type Need =
@@ -15,7 +22,15 @@ export type Need =
   | "nowayout"
   | "wall_clock"
   | "agent_restart"
-  | "disk_read_only";
+  | "disk_read_only"
+  | "processes"
+  | "drivers"
+  | "kernel_core"
+  | "native_addon"
+  | "power";
+
+/** The watchdog: one that resets at T1, one that does at its second expiry, one of software. */
+export type Device = "i6300esb" | "iTCO_wdt" | "softdog";
 
 /** How the agent of a story's card is started. Times are whole seconds, in ms. */
 export interface CardSettings {
@@ -26,14 +41,22 @@ export interface CardSettings {
   /** Tasks that have to check in; on a rig only the story does it for them. */
   readonly tasks?: readonly { name: string; everyMs: number }[];
   readonly allowDisarm?: boolean;
+  /** i6300esb when absent. */
+  readonly device?: Device;
+  /** What the agent does without a watchdog that it can rely on; `require` when absent. */
+  readonly policy?: "require" | "prefer" | "simulate";
   /** The driver is told never to stop. */
   readonly noWayOut?: boolean;
+  /** How long the kernel refreshes a running watchdog for an agent that does not open it. */
+  readonly openTimeoutMs?: number;
   /** Somebody else holds the device when the agent starts. */
   readonly held?: boolean;
   /** Nobody has the host's end of the line open, from before the agent starts. */
   readonly unplugged?: boolean;
   /** The agent's folder cannot be written. */
   readonly readOnlyState?: boolean;
+  /** The agent's native part is not there. */
+  readonly withoutAddon?: boolean;
 }
 
 /** Times are milliseconds on the rig's own monotonic clock, which no card can change. */
@@ -47,12 +70,15 @@ export interface Rig {
   /** When the card went through a reset since `start`, oldest first. */
   readonly resets: readonly number[];
   now(): number;
-  /** A card that runs with a new agent and empty state; whatever the last story left is gone. */
+  /**
+   * A card that runs with a new agent and empty state; whatever the last story left is gone.
+   * AgentEnded when the agent refuses to run.
+   */
   start(settings: CardSettings): Promise<void>;
   /** Pulls the plug, or puts it in: the agent comes back by itself. */
   power(on: boolean): Promise<void>;
-  /** Resets the card from outside; the agent comes back by itself. */
-  reset(): Promise<void>;
+  /** Resets the card from outside; the agent comes back by itself, unless it is left out. */
+  reset(options?: { withoutAgent: boolean }): Promise<void>;
   /** Asks the agent over the line; a Failure of the link when there is no answer. */
   ask<N extends CommandName>(
     name: N,
@@ -61,6 +87,9 @@ export interface Rig {
   /** Opens or closes the host's end of the line. */
   plug(inserted: boolean): Promise<void>;
   hang(kind: HangKind): Promise<void>;
+  harm(kind: Harm): Promise<void>;
+  /** SIGTERM, and the agent's end is waited for. */
+  stopAgent(): Promise<void>;
   /** kill -9, then a new agent on the same kernel, as a service manager would. */
   restartAgent(): Promise<void>;
   /** Moves the card's date. */
@@ -81,6 +110,9 @@ const simToleranceMs = 20;
 
 /** What a card did was not what the story says. Everything else that goes wrong is the rig's. */
 export class CardFailed extends Error {}
+
+/** The agent gave up instead of running; the message is what it said. */
+export class AgentEnded extends CardFailed {}
 
 export function expect(holds: boolean, evidence: string): asserts holds {
   if (!holds) throw new CardFailed(evidence);

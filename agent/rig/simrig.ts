@@ -3,10 +3,19 @@ import fs from "node:fs";
 import path from "node:path";
 import { Link } from "../console/link.ts";
 import { Failure } from "../errors.ts";
+import { itcoModel } from "../sim/watchdogmodels.ts";
 import { simConfig, World } from "../sim/world.ts";
 import type { CommandName, RequestOf, ResponseOf } from "../wire/commands.ts";
 import { loggedPort } from "./framelog.ts";
-import { CardFailed, type CardSettings, type HangKind, type Rig, untilAnswers } from "./rig.ts";
+import {
+  AgentEnded,
+  CardFailed,
+  type CardSettings,
+  type HangKind,
+  type Harm,
+  type Rig,
+  untilAnswers,
+} from "./rig.ts";
 import type { ConsoleLine } from "./seen.ts";
 
 /** How long one question may take, ms of the card's time. */
@@ -15,7 +24,12 @@ const seed = 1;
 
 export class SimRig implements Rig {
   readonly name = "sim";
-  readonly lacks = {};
+  readonly lacks = {
+    processes: "the simulated card has neither processes nor a scheduler to break",
+    drivers: "the simulated card has no driver for a watchdog of software",
+    kernel_core: "the simulated kernel refreshes for nobody",
+    native_addon: "the simulated agent has no native part",
+  };
   readonly console: ConsoleLine[] = [];
   private readonly logFolder: string;
   private world: World | null = null;
@@ -44,8 +58,9 @@ export class SimRig implements Rig {
     this.world = world;
     if (settings.unplugged !== true) await this.plug(true);
     world.power(true);
-    if (settings.unplugged !== true) return untilAnswers(this);
-    await this.until("agent", () => world.agent ?? undefined, agentMs);
+    await this.until("agent", () => world.agent ?? world.halted ?? undefined, agentMs);
+    if (world.halted !== null) throw new AgentEnded(world.halted);
+    if (settings.unplugged !== true) await untilAnswers(this);
   }
 
   async power(on: boolean): Promise<void> {
@@ -53,7 +68,8 @@ export class SimRig implements Rig {
     if (on) await untilAnswers(this);
   }
 
-  async reset(): Promise<void> {
+  async reset({ withoutAgent } = { withoutAgent: false }): Promise<void> {
+    if (withoutAgent) throw new Failure("rig.missing", this.lacks.kernel_core);
     this.card.reset("reboot");
     await untilAnswers(this);
   }
@@ -90,7 +106,22 @@ export class SimRig implements Rig {
     if (kind === "loop") this.card.hangAgent(Infinity);
     else if (kind === "kill") this.card.killAgent();
     // A stopped process refreshes as little as a stopped kernel: its threads stand still as well.
-    else this.card.hangKernel();
+    else if (kind === "stop" || kind === "kernel") this.card.hangKernel();
+    else throw new Failure("rig.missing", this.lacks.processes);
+    if (kind === "kernel") this.card.crashRecords.push(`dmesg-sim-0@${this.now()}`);
+  }
+
+  async harm(kind: Harm): Promise<void> {
+    if (kind === "busy_processor") throw new Failure("rig.missing", this.lacks.processes);
+    if (kind === "disk_full") this.card.disk.faults = { full: true };
+    else {
+      this.card.chip.stop();
+      this.card.chip.faults.gone = true;
+    }
+  }
+
+  async stopAgent(): Promise<void> {
+    this.card.stopAgent();
   }
 
   async restartAgent(): Promise<void> {
@@ -161,9 +192,10 @@ function worldFor(settings: CardSettings, log: (line: string) => void): World {
   const world = new World({
     seed,
     log,
+    ...(settings.device === "iTCO_wdt" ? { model: itcoModel } : {}),
     config: simConfig({
       watchdog: {
-        policy: "simulate",
+        policy: settings.policy ?? "simulate",
         promise_s: promiseMs / 1000,
         ...(hardwareMs === undefined ? {} : { hardware_max_s: hardwareMs / 1000 }),
         allow_disarm: settings.allowDisarm ?? false,

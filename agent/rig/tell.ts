@@ -3,9 +3,10 @@ import { Failure } from "../errors.ts";
 import { CardFailed, type Rig } from "./rig.ts";
 import { resets } from "./stories/resets.ts";
 import { survives } from "./stories/survives.ts";
+import { tells } from "./stories/tells.ts";
 import type { Story } from "./story.ts";
 
-export const stories: readonly Story[] = [...survives, ...resets];
+export const stories: readonly Story[] = [...tells, ...resets, ...survives];
 
 /** `fault`: the rig failed, and nothing is known of the card. */
 export interface Told {
@@ -14,11 +15,16 @@ export interface Told {
   readonly why: string;
 }
 
-export async function tell({ needs, tell }: Story, rig: Rig): Promise<Told> {
-  const lack = needs.map((need) => rig.lacks[need]).find((reason) => reason !== undefined);
-  if (lack !== undefined) return { outcome: "skipped", why: lack };
+/** Why the rig cannot show a story; empty when it can. */
+export function lackOf({ needs }: Story, rig: Rig): string {
+  return needs.map((need) => rig.lacks[need]).find((reason) => reason !== undefined) ?? "";
+}
+
+export async function tell(story: Story, rig: Rig): Promise<Told> {
+  const lack = lackOf(story, rig);
+  if (lack !== "") return { outcome: "skipped", why: lack };
   try {
-    await tell(rig);
+    await story.tell(rig);
     return { outcome: "passed", why: "" };
   } catch (error) {
     if (error instanceof CardFailed) return { outcome: "failed", why: error.message };

@@ -13,31 +13,9 @@ import type {
   WatchdogFacts,
 } from "../io/watchdog.ts";
 import { nextRefresh } from "../machines/placement.ts";
+import { roundMs, type WatchdogModel } from "./watchdogmodels.ts";
 
-export interface WatchdogModel {
-  readonly identity: string;
-  readonly minMs: number;
-  readonly maxMs: number;
-  /** Resets the card when refreshed twice within this time; 0 = never. */
-  readonly minGapMs: number;
-  /** The driver's own timeout, with which opening arms. */
-  readonly defaultMs: number;
-  /** WDIOF_* bits shown. */
-  readonly options: number;
-  /** GETTIMELEFT is answered. */
-  readonly timeLeft: boolean;
-}
-
-/** As QEMU's and Linux's i6300esb present themselves, with a time-left register added. */
-export const plainModel: WatchdogModel = {
-  identity: "simulated i6300ESB",
-  minMs: 1000,
-  maxMs: 2_046_000,
-  minGapMs: 0,
-  defaultMs: 30_000,
-  options: 0x8180,
-  timeLeft: true,
-};
+const gone = "ENODEV: no such device";
 
 export interface WatchdogFaults {
   /** Grants another timeout than asked, without a word. Reported; the promise is kept. */
@@ -64,6 +42,8 @@ export interface WatchdogFaults {
   stopsAtProbe?: boolean;
   /** There is no device. */
   absent?: boolean;
+  /** The driver was taken away from the open device, and stopped it. Reported: nothing guards. */
+  gone?: boolean;
 }
 
 /** The chip: counts down, and calls `expire` at zero. Firmware and driver both reach it. */
@@ -73,6 +53,8 @@ export class SimChip {
   /** Times of the latest start or refresh and of the reset, ms; null while stopped. */
   refreshedMs: number | null = null;
   timeoutMs: number;
+  /** The hardware's lock: nothing stops the countdown before the next reset. */
+  locked = false;
   /** Set by an expiry until firmware or driver reads it: the "timed out" flag. */
   fired = false;
   refreshes = 0;
@@ -82,6 +64,8 @@ export class SimChip {
   private readonly clock: Clock;
   private readonly expire: () => void;
   private cancel: () => void = () => undefined;
+  /** The time-left register. */
+  private registerMs = 0;
 
   constructor(clock: Clock, model: WatchdogModel, expire: () => void) {
     this.clock = clock;
@@ -122,19 +106,40 @@ export class SimChip {
   }
 
   stop(): void {
+    if (this.locked) return;
     this.refreshedMs = null;
     this.cancel();
   }
 
   /** Milliseconds until the reset; null while stopped. */
   leftMs(): number | null {
-    return this.refreshedMs === null ? null : this.refreshedMs + this.timeoutMs - this.clock.now();
+    if (this.refreshedMs === null) return null;
+    const { model, timeoutMs } = this;
+    return this.refreshedMs + model.rounds * roundMs(model, timeoutMs) - this.clock.now();
+  }
+
+  /**
+   * What GETTIMELEFT tells: what is left of this round, in whole ticks and then in whole steps of
+   * the driver. The register of a stopped chip keeps what was read from it or loaded into it last.
+   */
+  shownLeftMs(): number | null {
+    const left = this.leftMs();
+    if (left === null && !this.model.leftWhenStopped) return null;
+    const round = roundMs(this.model, this.timeoutMs);
+    if (left !== null) this.registerMs = left % round || Math.min(left, round);
+    const { tickMs, ticksPerS, stepMs } = this.model;
+    const ms = (Math.floor(this.registerMs / tickMs + 1e-6) / ticksPerS) * 1000;
+    return Math.floor(ms / stepMs + 1e-6) * stepMs;
   }
 
   private schedule(): void {
     this.cancel();
-    this.cancel = this.clock.at((this.refreshedMs ?? 0) + this.timeoutMs, () => {
+    const round = roundMs(this.model, this.timeoutMs);
+    const atMs = (this.refreshedMs ?? 0) + this.model.rounds * round;
+    this.registerMs = round;
+    this.cancel = this.clock.at(atMs, () => {
       this.refreshedMs = null;
+      this.locked = false;
       this.fired = true;
       this.expire();
     });
@@ -148,6 +153,10 @@ export class SimWatchdog implements Watchdog {
   private readonly bootStatus: number;
   refreshBy: RefreshBy = "keepalive";
   private opened = false;
+  /** As Linux has it: from the first opening to a disarm, also while nobody has it open. */
+  private active = false;
+  /** With which it arms, and which it shows: the last one that was granted. */
+  private timeoutMs: number;
   private pretimeoutMs = 0;
   private service: SimRefreshService | null = null;
 
@@ -155,9 +164,10 @@ export class SimWatchdog implements Watchdog {
   constructor(chip: SimChip, clock: Clock) {
     this.chip = chip;
     this.clock = clock;
-    this.bootStatus = chip.fired ? 0x20 : 0;
+    this.bootStatus = chip.fired && chip.model.tellsReset ? 0x20 : 0;
     chip.fired = false;
     if (chip.faults.stopsAtProbe === true) chip.stop();
+    this.timeoutMs = chip.running ? chip.timeoutMs : chip.model.defaultMs;
   }
 
   get isOpen(): boolean {
@@ -171,11 +181,11 @@ export class SimWatchdog implements Watchdog {
       identity: model.identity,
       kind: "simulated",
       options: model.options,
-      state: this.opened ? "active" : "inactive",
-      minMs: model.minMs,
-      maxMs: model.maxMs,
-      timeoutMs: this.chip.timeoutMs,
-      timeLeftMs: this.timeLeft(),
+      state: this.active ? "active" : "inactive",
+      minMs: model.statesRange ? model.minMs : null,
+      maxMs: model.statesRange ? model.maxMs : null,
+      timeoutMs: this.timeoutMs,
+      timeLeftMs: this.shownLeft(),
       bootStatus: this.bootStatus,
       nowayout: faults.noWayOut === true,
       holder: faults.busy ?? null,
@@ -185,57 +195,68 @@ export class SimWatchdog implements Watchdog {
       pretimeoutMs: this.pretimeoutMs,
       governor: null,
       governors: [],
-      driver: null,
+      driver: model.driver,
       driverSettings: {},
       minGapMs: model.minGapMs,
     };
   }
 
+  /** Does nothing when this object has it open already. */
   open(): void {
-    const { faults, model } = this.chip;
+    const { faults } = this.chip;
+    if (this.opened) return;
     if (faults.absent === true) throw new Failure("watchdog.missing", "no watchdog device found");
     if (faults.busy !== undefined) {
       const { name, pid } = faults.busy;
       throw new Failure("watchdog.busy", `watchdog busy: held by pid ${pid} (${name})`);
     }
     this.opened = true;
-    if (!this.chip.running) this.chip.start(model.defaultMs);
+    this.active = true;
+    if (!this.chip.running) this.chip.start(this.timeoutMs);
   }
 
   setTimeout(timeoutMs: number): number {
     this.mustBeOpen();
     const { faults, model } = this.chip;
-    let granted = timeoutMs;
+    let granted = Math.ceil(timeoutMs / model.stepMs) * model.stepMs;
     if (faults.refuses === true) this.refuse(timeoutMs);
-    if (timeoutMs > model.maxMs) {
+    if (granted > model.maxMs) {
       if (faults.clamps !== true) this.refuse(timeoutMs);
       granted = model.maxMs;
     }
-    if (timeoutMs < model.minMs) this.refuse(timeoutMs);
+    if (granted < model.minMs) this.refuse(timeoutMs);
     this.chip.retime(faults.grantsMs ?? granted);
-    if (faults.stalePretimeout !== true && this.pretimeoutMs >= this.chip.timeoutMs) {
-      this.pretimeoutMs = 0;
-    }
-    return this.chip.timeoutMs;
+    this.timeoutMs = this.chip.timeoutMs;
+    const keepsStale = model.keepsStalePretimeout || faults.stalePretimeout === true;
+    if (!keepsStale && this.pretimeoutMs >= this.timeoutMs) this.pretimeoutMs = 0;
+    return this.timeoutMs;
   }
 
   setPretimeout(pretimeoutMs: number): number {
     this.mustBeOpen();
-    const { faults } = this.chip;
-    if (pretimeoutMs !== 0 && pretimeoutMs >= this.chip.timeoutMs) this.refuse(pretimeoutMs);
-    if (pretimeoutMs !== 0 || faults.keepsPretimeout !== true) this.pretimeoutMs = pretimeoutMs;
+    const { faults, model } = this.chip;
+    const granted = Math.floor(pretimeoutMs / model.stepMs) * model.stepMs;
+    if (granted < 0 || (granted !== 0 && granted >= this.timeoutMs)) this.refuse(pretimeoutMs);
+    if (granted !== 0 || faults.keepsPretimeout !== true) this.pretimeoutMs = granted;
     return this.pretimeoutMs;
   }
 
   pretimeout(): number {
+    this.mustBeOpen();
     return this.pretimeoutMs;
   }
 
   timeLeft(): number | null {
+    this.mustBeOpen();
+    return this.shownLeft();
+  }
+
+  /** Shown without opening as well. */
+  private shownLeft(): number | null {
     const { model, faults } = this.chip;
     if (!model.timeLeft) return null;
     if (faults.frozenTimeLeft === true) return model.defaultMs;
-    return this.chip.leftMs();
+    return this.chip.shownLeftMs();
   }
 
   refresh(): void {
@@ -255,11 +276,23 @@ export class SimWatchdog implements Watchdog {
     if (this.chip.faults.noWayOut === true) {
       throw new Failure("watchdog.nowayout", "the driver was told never to stop (nowayout)");
     }
+    this.service?.stop();
+    this.service = null;
+    // The magic character is written, and whatever is written refreshes.
+    this.chip.refresh();
     this.chip.stop();
-    this.close();
+    this.active = false;
+    this.opened = false;
   }
 
+  /** The kernel refreshes once more when the last descriptor goes, also at the process's death. */
   close(): void {
+    if (this.opened) this.chip.refresh();
+    this.halt();
+  }
+
+  /** Nothing runs any more that could refresh or close: the kernel stands still. */
+  halt(): void {
     this.service?.stop();
     this.service = null;
     this.opened = false;
@@ -267,6 +300,7 @@ export class SimWatchdog implements Watchdog {
 
   private mustBeOpen(): void {
     if (!this.opened) throw new Failure("watchdog.closed", "the watchdog is not open");
+    if (this.chip.faults.gone === true) throw new Failure("watchdog.missing", gone);
   }
 
   private refuse(timeoutMs: number): never {
@@ -291,6 +325,7 @@ export class SimRefreshService implements RefreshService {
   private lastMs = -Infinity;
   private checkInMs: number;
   private refreshes = 0;
+  private failures = 0;
   private lateMaxMs = 0;
   private cancel: () => void = () => undefined;
   private stopped = false;
@@ -310,9 +345,10 @@ export class SimRefreshService implements RefreshService {
   }
 
   stats(): ServiceStats {
-    const { refreshes, lateMaxMs } = this;
+    const { refreshes, failures, lateMaxMs } = this;
+    const problem = failures === 0 ? "" : gone;
     const scheduling = "virtual";
-    return { refreshes, failures: 0, lateMinMs: 0, lateMaxMs, scheduling, lockedBytes: 0 };
+    return { refreshes, failures, problem, lateMinMs: 0, lateMaxMs, scheduling, lockedBytes: 0 };
   }
 
   stop(): void {
@@ -334,8 +370,11 @@ export class SimRefreshService implements RefreshService {
   private refreshAt(dueMs: number): void {
     this.lastMs = this.clock.now();
     this.lateMaxMs = Math.max(this.lateMaxMs, this.lastMs - dueMs);
-    this.refreshes += 1;
-    refreshDevice(this.chip, this.by);
+    if (this.chip.faults.gone === true) this.failures += 1;
+    else {
+      this.refreshes += 1;
+      refreshDevice(this.chip, this.by);
+    }
     this.place();
   }
 }

@@ -9,17 +9,21 @@ import { Failure } from "../errors.ts";
 import { bootCodec } from "../heads/bootcodec.ts";
 import type { Platform } from "../io/platform.ts";
 import { portQueueBytesMax } from "../io/port.ts";
+import { type Supervisor, unsupervised } from "../io/supervisor.ts";
 import { Journal } from "../journal.ts";
 import type { HardwareCause, Slot } from "../machines/bootrecord.ts";
+import type { SimBootControl } from "./bootcontrol.ts";
 import { SimClock } from "./clock.ts";
 import { SimDisk } from "./disk.ts";
 import { type BootFaults, Firmware } from "./firmware.ts";
 import { LifeClock } from "./life.ts";
 import { SimLine } from "./port.ts";
+import { type ProgramFault, simPrograms } from "./programs.ts";
 import { Random } from "./random.ts";
 import { SimTee } from "./tee.ts";
 import { simCommand, teeModel } from "./teemodel.ts";
-import { plainModel, SimChip, SimWatchdog, type WatchdogModel } from "./watchdog.ts";
+import { SimChip, SimWatchdog } from "./watchdog.ts";
+import { plainModel, type WatchdogModel } from "./watchdogmodels.ts";
 
 export interface WorldOptions {
   readonly seed: number;
@@ -32,6 +36,8 @@ export interface WorldOptions {
   readonly bootPolicy?: "prefer" | "require";
   /** Serial lines of the card; each is served by the agent. */
   readonly lineCount?: number;
+  /** Whoever started the agent; nobody when absent. */
+  readonly supervisor?: Supervisor;
   /** Bits per second of the lines. */
   readonly baud?: number;
   /** Lines that the agent writes before it gives up. */
@@ -80,6 +86,10 @@ export class World {
   /** What the kernel kept of its crashes. */
   readonly crashRecords: string[] = [];
   readonly resets: Reset[] = [];
+  /** Boot controls of the platform; what they hold survives resets. */
+  readonly controls: SimBootControl[] = [];
+  /** What is wrong with programs that the agent asks, by their path. */
+  readonly programFaults = new Map<string, ProgramFault>();
   firmware: Firmware | null = null;
   agent: Agent | null = null;
   driver: SimWatchdog | null = null;
@@ -156,20 +166,27 @@ export class World {
   hangKernel(): void {
     this.life?.kill();
     this.tee.disconnect();
-    this.driver?.close();
+    this.driver?.halt();
     this.agent = null;
   }
 
   /** kill -9 of the agent: its thread dies with it, and nobody writes the magic character. */
   killAgent(): void {
+    this.driver?.close();
     this.hangKernel();
     for (const line of this.lines) line.card.close();
   }
 
   /** SIGTERM of the agent: it notes that, and leaves the watchdog counting. */
   stopAgent(): void {
-    this.agent?.stop();
+    this.agent?.stop(false);
     this.killAgent();
+  }
+
+  /** An orderly reboot: the agent is stopped with everything else, and the firmware begins. */
+  shutDown(): void {
+    this.agent?.stop(true);
+    this.reset("reboot");
   }
 
   /** Starts the agent again on the running kernel, as a service manager would. */
@@ -262,6 +279,9 @@ export class World {
           watchdog: this.driver,
           watchdogProblem: "no watchdog device found",
           tee: life.tee(this.tee),
+          supervisor: this.options.supervisor ?? unsupervised,
+          controls: this.controls,
+          runProgram: simPrograms(life, this.programFaults),
           notify: (names, available) => this.notices.push({ names, available }),
           faults: this.config.lab ? this.rigFaults() : {},
           log: this.options.log ?? (() => undefined),
@@ -311,6 +331,7 @@ export class World {
       handOff: () => this.record,
       resetCause: () => (this.cause === "watchdog" ? "unknown" : this.cause),
       crashRecords: () => this.crashRecords.slice(),
+      commandLine: () => "",
       reboot: () => {
         this.clock.at(this.clock.now() + rebootMs, () => this.reset("reboot"));
       },

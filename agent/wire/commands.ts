@@ -6,6 +6,7 @@
  * Times are milliseconds on the card's monotonic clock (`at_ms`), spans are `_ms` as well.
  * Groups 0 and 10 are the standard ones of SMP: their success maps hold exactly the standard keys.
  */
+import { coveragePlan } from "./coverageplan.ts";
 import {
   bool,
   type Infer,
@@ -294,6 +295,8 @@ export const commands = {
   "wdt.check_in": command(66, 4, "write", map({ task: text }), none),
   "wdt.hold": command(66, 5, "write", map({ for_ms: uint, by: optional(text) }), watchdogState),
   "wdt.tasks": command(66, 6, "read", none, map({ tasks: list(task, 32) })),
+  /** Who keeps the watchdog going and when, as this card is set up: for `wdt explain`. */
+  "wdt.plan": command(66, 7, "read", none, coveragePlan),
   "tee.state": command(67, 0, "read", none, teeState),
   "tee.crashes": command(
     67,

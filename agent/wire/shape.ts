@@ -66,6 +66,11 @@ export function textOf(max: number): Shape<string> {
 /** Text of at most `textMax` characters. */
 export const text = textOf(textMax);
 
+/** A text as a reader takes it: the end of one that is longer than `textMax` is left out. */
+export function cutText(value: string): string {
+  return value.length <= textMax ? value : `${value.slice(0, textMax - 1)}…`;
+}
+
 export function oneOf<const T extends readonly string[]>(...words: T): Shape<T[number]> {
   return simple(`one of ${words.join(", ")}`, (value): value is T[number] =>
     words.includes(value as T[number]),
@@ -94,6 +99,14 @@ function isPlain(value: unknown): value is Record<string, unknown> {
     !Array.isArray(value) &&
     !(value instanceof Uint8Array)
   );
+}
+
+/** The same value with every text cut to what a reader takes. */
+export function cutTexts<T>(value: T): T {
+  if (typeof value === "string") return cutText(value) as T;
+  if (Array.isArray(value)) return value.map(cutTexts) as T;
+  if (!isPlain(value)) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, cutTexts(item)])) as T;
 }
 
 /** A map from any text to `of`, at most `recordMax` members. */

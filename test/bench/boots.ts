@@ -9,6 +9,7 @@ import { Random } from "../../agent/sim/random.ts";
 import type { WatchdogFaults } from "../../agent/sim/watchdog.ts";
 import type { World } from "../../agent/sim/world.ts";
 import { card } from "../worlds.ts";
+import type { Row } from "./rows.ts";
 
 /** Faults that one card goes through before the next card takes over. */
 const faultsPerCard = 12;
@@ -234,7 +235,7 @@ export function campaign(boots: number, firstSeed: number): Tally {
 }
 
 /** For the bench: 10 000 boots, and how many of them a core does in a second. */
-export function benchBoots(): { name: string; value: string; note?: string }[] {
+export function benchBoots(): Row[] {
   const from = process.cpuUsage();
   const { boots, cards, slots, uncovered, virtualMs } = campaign(10_000, 1);
   const { user, system } = process.cpuUsage(from);

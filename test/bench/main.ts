@@ -1,14 +1,18 @@
 /** `npm run bench [-- NAME...]`: every figure is a ratio to a baseline taken in the same run. */
 import { benchBoots } from "./boots.ts";
-import { benchRefresh, type Row } from "./refresh.ts";
+import { benchIdle } from "./idle.ts";
+import { sample } from "./lateness.ts";
+import { benchRefresh } from "./refresh.ts";
+import type { Line } from "./rows.ts";
 import { benchStart } from "./start.ts";
 import { benchWire } from "./wire.ts";
 
-const benches: Record<string, () => Row[] | Promise<Row[]>> = {
+const benches: Record<string, () => Line[] | Promise<Line[]>> = {
   start: benchStart,
   wire: benchWire,
   boots: benchBoots,
   refresh: benchRefresh,
+  idle: benchIdle,
 };
 
 async function main(wanted: readonly string[]): Promise<void> {
@@ -22,11 +26,16 @@ async function main(wanted: readonly string[]): Promise<void> {
   for (const [name, bench] of Object.entries(benches)) {
     if (wanted.length > 0 && !wanted.includes(name)) continue;
     process.stdout.write(`\n${name}\n`);
-    for (const row of await bench()) {
-      const note = row.note === undefined ? "" : `  (${row.note})`;
-      process.stdout.write(`  ${row.name.padEnd(44)} ${row.value}${note}\n`);
-    }
+    for (const line of await bench()) process.stdout.write(`${shown(line)}\n`);
   }
 }
 
-main(process.argv.slice(2));
+function shown(line: Line): string {
+  if (typeof line === "string") return line;
+  const note = line.note === undefined ? "" : `  (${line.note})`;
+  return `  ${line.name.padEnd(44)} ${line.value}${note}`;
+}
+
+const [first, load = ""] = process.argv.slice(2);
+if (first === "sample") sample(load);
+else main(process.argv.slice(2));

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { native } from "../../native/index.ts";
-import type { Row } from "./refresh.ts";
+import type { Row } from "./rows.ts";
 
 const kenneld = join(__dirname, "..", "..", "..", "dist", "kenneld.cjs");
 const runs = 15;

@@ -7,12 +7,7 @@ import { Random } from "../../agent/sim/random.ts";
 import { decodeMap, encodeMap } from "../../agent/wire/cbor.ts";
 import { Deframer, enframe } from "../../agent/wire/frame.ts";
 import { encodeMessage } from "../../agent/wire/smp.ts";
-
-export interface Row {
-  readonly name: string;
-  readonly value: string;
-  readonly note?: string;
-}
+import type { Row } from "./rows.ts";
 
 /** Each side of a ratio is timed in turns, and the median of the turns counts. */
 const turns = 9;

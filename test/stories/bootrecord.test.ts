@@ -154,13 +154,7 @@ stories("A1-14 commanded resets, clean reboots and power cycles are no failures"
   world.until(() => world.agent !== null, 10_000);
   const ends: [string, () => void][] = [
     ["commanded", () => world.agent?.reset("operator")],
-    [
-      "clean",
-      () => {
-        world.agent?.stop();
-        world.reset("reboot");
-      },
-    ],
+    ["clean", () => world.shutDown()],
     [
       "power",
       () => {

@@ -58,7 +58,7 @@ stories("A2-19 the next boot reports the last words once, and the boot they belo
   const stage = "runtime";
   assert.equal(rest, { boot, cause: "watchdog", culprit: "dataplane", stage, reset_in_ms: 10_000 });
   assert.is(refreshed_ago_ms, 50_000);
-  assert.match(String(trail), /wdt:withheld$/);
+  assert.match(String(trail), /wdt:withheld boot:readiness$/);
   assert.is(world.disk.read("last")?.length, 0, "forgotten once the report is on disk");
   world.reset("reboot");
   confirmed(world);

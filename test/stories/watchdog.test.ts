@@ -3,7 +3,8 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { SimClock } from "../../agent/sim/clock.ts";
 import type { Random } from "../../agent/sim/random.ts";
-import { plainModel, SimChip, SimRefreshService, SimWatchdog } from "../../agent/sim/watchdog.ts";
+import { SimChip, SimRefreshService, SimWatchdog } from "../../agent/sim/watchdog.ts";
+import { plainModel } from "../../agent/sim/watchdogmodels.ts";
 import type { World } from "../../agent/sim/world.ts";
 import { fuzz } from "../fuzz.ts";
 import {
@@ -60,6 +61,20 @@ for (const times of [1, 1.5, 2, 10]) {
       const atMs = resetTime(world, 10 * promiseMs);
       assert.ok(Math.abs(atMs - lastMs - promiseMs) < 1e-6, `${atMs - lastMs} ms`);
     });
+  });
+}
+
+for (const promiseMs of [1000, 1001, 1500, 2500, 12_999.5]) {
+  stories(`A2-05 reset at T2 = ${promiseMs} ms, on hardware that counts whole seconds`, () => {
+    const world = ratio(60_000, promiseMs);
+    const status = ask(world, "wdt.state");
+    assert.is(status.hardware_ms, Math.floor(promiseMs / 1000) * 1000);
+    assert.is(status.via, promiseMs % 1000 === 0 ? "direct" : "service");
+    world.advance(10_000);
+    const lastMs = checkedInMs(world);
+    world.hangAgent(Infinity);
+    const tookMs = resetTime(world, 10 * promiseMs) - lastMs;
+    assert.ok(Math.abs(tookMs - promiseMs) < 1e-6, `${tookMs} ms`);
   });
 }
 

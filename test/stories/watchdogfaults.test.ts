@@ -5,7 +5,8 @@ import type { AgentEvent } from "../../agent/events.ts";
 import { WatchdogHead } from "../../agent/heads/watchdog.ts";
 import type { WatchdogFacts } from "../../agent/io/watchdog.ts";
 import { SimClock } from "../../agent/sim/clock.ts";
-import { plainModel, SimChip, SimWatchdog, type WatchdogFaults } from "../../agent/sim/watchdog.ts";
+import { SimChip, SimWatchdog, type WatchdogFaults } from "../../agent/sim/watchdog.ts";
+import { plainModel } from "../../agent/sim/watchdogmodels.ts";
 import { throwsCode } from "../assert.ts";
 import { ask, card, configOf, reportsOf, resetTime, runningCard } from "../worlds.ts";
 

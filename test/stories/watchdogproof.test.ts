@@ -4,20 +4,15 @@ import * as assert from "uvu/assert";
 import type { AgentEvent } from "../../agent/events.ts";
 import { WatchdogHead } from "../../agent/heads/watchdog.ts";
 import { SimClock } from "../../agent/sim/clock.ts";
-import {
-  plainModel,
-  SimChip,
-  SimWatchdog,
-  type WatchdogFaults,
-  type WatchdogModel,
-} from "../../agent/sim/watchdog.ts";
+import { SimChip, SimWatchdog, type WatchdogFaults } from "../../agent/sim/watchdog.ts";
+import { plainModel, type WatchdogModel } from "../../agent/sim/watchdogmodels.ts";
 import { ask, configOf, reportsOf, resetTime, runningCard } from "../worlds.ts";
 
 const stories = suite("watchdog proof stories");
 const plan = { watchdogMs: 5000 };
 
 /** The watchdog head alone, ticking by its own due times. */
-function bench(faults: WatchdogFaults, model: Partial<WatchdogModel> = {}) {
+function bench(faults: WatchdogFaults, model: Partial<WatchdogModel> = {}, minGapS = 0) {
   const clock = new SimClock();
   const resets: number[] = [];
   const chip = new SimChip(clock, { ...plainModel, ...model }, () => resets.push(clock.now()));
@@ -28,7 +23,7 @@ function bench(faults: WatchdogFaults, model: Partial<WatchdogModel> = {}) {
   const io = { clock, watchdog, problem: "", noteCulprit: nothing, clearCulprit: nothing };
   const head = new WatchdogHead(
     { ...io, lastWords: nothing, emit: (event) => events.push(event) },
-    configOf({ watchdog: { allow_disarm: true } }),
+    configOf({ watchdog: { allow_disarm: true, hardware_min_gap_s: minGapS } }),
   );
   head.start();
   const run = (ms: number): void => {
@@ -153,6 +148,39 @@ stories("a chip that bears no hasty refresh is served with its gap, and no proof
   run(3_600_000);
   assert.ok(chip.gapMinMs >= 5000, `${chip.gapMinMs}`);
   assert.equal(resets, []);
+});
+
+for (const [via, maxMs] of [
+  ["direct", 2_046_000],
+  ["service", 30_000],
+] as const) {
+  stories(
+    `A2-06 ${via}: the gap that the operator set is kept, however often one checks in`,
+    () => {
+      const { chip, run, head, clock, value, resets } = bench({}, { maxMs }, 5);
+      assert.is(head.status().via, via);
+      assert.is(value("refresh_gap"), "5 s");
+      chip.gapMinMs = Infinity;
+      run(31_000);
+      if (via === "direct") assert.is(value("refresh_works"), "yes");
+      for (let held = 0; held < 100; held++) {
+        head.send({ kind: "hold", atMs: clock.now(), forMs: 60_000, by: "test" });
+        run(700 + held * 10);
+      }
+      run(600_000);
+      assert.ok(chip.gapMinMs >= 5000 - 1e-6, `${chip.gapMinMs}`);
+      assert.equal(resets, []);
+      const lastMs = head.checkedInMs ?? Number.NaN;
+      clock.advance(100_000);
+      assert.ok((resets[0] ?? 0) >= lastMs + 60_000 - 1e-6 && (resets[0] ?? 0) <= lastMs + 65_000);
+    },
+  );
+}
+
+stories("A2-06 a gap longer than half of the timeout cannot be kept, and is told", () => {
+  const { head } = bench({}, { maxMs: 6000 }, 5);
+  const gap = head.probe().criteria.find(({ name }) => name === "refresh_gap");
+  assert.equal([gap?.value, gap?.required, gap?.ok], ["5 s", "<= 3 s, half of T1", false]);
 });
 
 stories("a proof costs no wake-ups once it is done", () => {

@@ -3,7 +3,8 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { SimClock } from "../../agent/sim/clock.ts";
 import { BootApi } from "../../agent/sim/firmware.ts";
-import { plainModel, SimChip } from "../../agent/sim/watchdog.ts";
+import { SimChip } from "../../agent/sim/watchdog.ts";
+import { plainModel } from "../../agent/sim/watchdogmodels.ts";
 import { throwsCode } from "../assert.ts";
 
 const api = suite("boot api");

@@ -28,6 +28,7 @@ config("what is set is taken, seconds as milliseconds", () => {
       policy: "require",
       promise_s: 4,
       hardware_max_s: 1.5,
+      hardware_min_gap_s: 0.25,
       allow_disarm: true,
       hold_max_s: 30,
       pre_reset_s: 4.5,
@@ -38,6 +39,7 @@ config("what is set is taken, seconds as milliseconds", () => {
   const found = configure(parseSettings(json, "settings.json"), "0");
   assert.equal([found.name, found.lab, found.watchdogPolicy], ["nic7", true, "require"]);
   assert.equal([found.runtime.promiseMs, found.hardwareMaxMs], [4000, 1500]);
+  assert.equal([found.hardwareMinGapMs, configure({}, "0").hardwareMinGapMs], [250, 0]);
   assert.equal([found.runtime.disarmAllowed, found.runtime.holdMaxMs], [true, 30_000]);
   assert.is(found.runtime.slackWindowMs, 40_000);
   assert.equal([found.runtime.preResetMs, configure({}, "0").runtime.preResetMs], [4500, 10_000]);
@@ -73,6 +75,8 @@ const outside: [Parameters<typeof configure>[0], RegExp][] = [
   [{ watchdog: { promise_s: 86_401 } }, /watchdog\.promise_s/],
   [{ watchdog: { promise_s: Number.NaN } }, /watchdog\.promise_s/],
   [{ watchdog: { hardware_max_s: 0.5 } }, /watchdog\.hardware_max_s/],
+  [{ watchdog: { hardware_min_gap_s: -1 } }, /hardware_min_gap_s is -1; it can be 0 to half/],
+  [{ watchdog: { hardware_min_gap_s: 31 } }, /watchdog\.hardware_min_gap_s/],
   [{ watchdog: { hold_max_s: 0 } }, /watchdog\.hold_max_s/],
   [{ watchdog: { pre_reset_s: 0 } }, /watchdog\.pre_reset_s/],
   [{ watchdog: { hold_max_s: -1 } }, /watchdog\.hold_max_s/],

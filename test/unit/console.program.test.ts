@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -7,6 +10,7 @@ import { terminal } from "../../agent/console/terminal.ts";
 import { exitCodes, policy } from "../../agent/errors.ts";
 import { hello, nic7 } from "../consolecard.ts";
 import { PaperTerminal, type Ran, run, ScriptedCard } from "../consolerig.ts";
+import { plainPlan } from "../plans.ts";
 
 const test = suite("console program");
 
@@ -289,6 +293,28 @@ test("every exit status and every failure stands in help exit-codes", () => {
   );
   const codes = exits.flatMap((entry) => entry.codes);
   assert.equal(codes.sort(), Object.keys(policy).sort());
+});
+
+test("a coverage plan in a file is explained without any card", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "kennel-plan-"));
+  const path = join(folder, "plan.json");
+  const explain = async (text: string): Promise<Ran> => {
+    writeFileSync(path, text);
+    return await run(new ScriptedCard({}), `--json wdt explain --plan ${path}`);
+  };
+  const good = await explain(JSON.stringify(plainPlan));
+  assert.is(good.exit, 0);
+  const { data } = objectOf(good) as { data: { covered: boolean; plan: unknown } };
+  assert.equal([data.covered, data.plan], [true, plainPlan]);
+  const core = { handle_boot_enabled: true, open_timeout_ms: 0 };
+  const gap = await explain(JSON.stringify({ ...plainPlan, core }));
+  assert.is(gap.exit, exitCodes.verdict);
+  assert.match(gap.stdout, /"from_ms":13500,"to_ms":41200,"hang":"programs","why":"open_timeout=0/);
+  for (const wrong of ["{", "{}", JSON.stringify({ ...plainPlan, user_ms: 1 })]) {
+    assert.is((await explain(wrong)).exit, exitCodes.usage);
+  }
+  rmSync(folder, { recursive: true });
+  assert.is((await run(new ScriptedCard({}), `wdt explain --plan ${path}`)).exit, exitCodes.usage);
 });
 
 test.run();

@@ -39,14 +39,22 @@ const good: WatchdogFacts = {
   driverSettings: {},
   minGapMs: null,
 };
-const wanted = { promiseMs: 60_000, hardwareMaxMs: null };
+const wanted = { promiseMs: 60_000, hardwareMaxMs: null, hardwareMinGapMs: 0 };
 
 function of(facts: Partial<WatchdogFacts>, want: Partial<typeof wanted> = {}): Judgement {
   return judge({ ...good, ...facts }, { ...wanted, ...want }, "");
 }
 
 const names = [
-  ...["present", "real_hardware", "exclusive", "timeout_max", "timeout_min", "set_timeout"],
+  ...[
+    "present",
+    "real_hardware",
+    "exclusive",
+    "timeout_max",
+    "timeout_min",
+    "refresh_gap",
+    "set_timeout",
+  ],
   ...[
     "refresh",
     "granted",
@@ -132,6 +140,16 @@ const verdicts: [string, Partial<WatchdogFacts>, Partial<typeof wanted>, Partial
   ["T2 below T1max", {}, {}, { backend: "direct", via: "direct", protected: true }],
   ["A2-02 T2 = T1max", { maxMs: 60_000 }, {}, { backend: "direct", via: "direct" }],
   ["T2 one above T1max", { maxMs: 59_999 }, {}, { backend: "service", via: "service" }],
+  [
+    "A2-05 T2 in parts of a second",
+    {},
+    { promiseMs: 2500 },
+    {
+      backend: "service",
+      via: "service",
+      because: "the hardware counts whole seconds and holds 2 s of the promised 2.5 s",
+    },
+  ],
   ["no maximum stated", { maxMs: null }, {}, { backend: "direct", hardwareMaxMs: Infinity }],
   ["a cap", {}, { hardwareMaxMs: 10_000 as never }, { backend: "service", hardwareMaxMs: 10_000 }],
   ["a cap above", { maxMs: 5000 }, { hardwareMaxMs: 9000 as never }, { hardwareMaxMs: 5000 }],

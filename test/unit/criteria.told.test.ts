@@ -5,7 +5,8 @@ import { WatchdogHead } from "../../agent/heads/watchdog.ts";
 import type { Watchdog, WatchdogFacts } from "../../agent/io/watchdog.ts";
 import { type Criterion, judge } from "../../agent/machines/criteria.ts";
 import { SimClock } from "../../agent/sim/clock.ts";
-import { plainModel, SimChip, SimWatchdog } from "../../agent/sim/watchdog.ts";
+import { SimChip, SimWatchdog } from "../../agent/sim/watchdog.ts";
+import { plainModel } from "../../agent/sim/watchdogmodels.ts";
 
 const criteria = suite("criteria");
 
@@ -35,7 +36,7 @@ function valuesOf(list: readonly Criterion[], names: readonly string[]): string[
 
 criteria("A2-01 options that are not shown yet are not called absent", () => {
   const facts = reticent(new SimClock()).facts();
-  const wanted = { promiseMs: 30_000, hardwareMaxMs: null };
+  const wanted = { promiseMs: 30_000, hardwareMaxMs: null, hardwareMinGapMs: 0 };
   const hidden = judge(facts, wanted, "");
   const silence = "not shown before it is open";
   assert.equal(valuesOf(hidden.criteria, told), [silence, silence, silence]);

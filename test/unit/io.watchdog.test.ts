@@ -77,8 +77,17 @@ onTwin("A2-13 a watchdog that another process holds: its pid and name are told",
 onTwin("A2-04 the granted timeout is read back, not believed", async () => {
   const { answers, log } = await calls([["open"], ["setTimeout", 11_500]], "step=10");
   assert.is(answers[1]?.value, 20_000);
-  assert.ok(log.some((text) => text.startsWith(setTimeoutTo("0c000000"))));
+  assert.ok(log.some((text) => text.startsWith(setTimeoutTo("0b000000"))));
   assert.match(log.at(-3) ?? "", "ioctl request=0x80045707");
+});
+
+onTwin("A2-05 a timeout is rounded down to whole seconds, and never to none", async () => {
+  const asked = [2500, 2000, 1999, 1500, 1000, 400];
+  const { answers } = await calls([["open"], ...asked.map((ms) => ["setTimeout", ms])]);
+  assert.equal(
+    answers.slice(1).map(({ value }) => value),
+    [2000, 2000, 1000, 1000, 1000, 1000],
+  );
 });
 
 onTwin("A2-04 a refused timeout names the limits and stays armed at what it had", async () => {

@@ -33,12 +33,12 @@ const machine: Record<keyof typeof statuses, readonly HardwareCause[]> = {
 };
 
 /** Rows: the machine's word. Columns: no note, then notes of each cause. */
-const notes = [null, "watchdog", "commanded", "clean"] as const;
+const notes = [null, "watchdog", "commanded", "clean", "unknown"] as const;
 const settled: Record<HardwareCause, readonly Cause[]> = {
-  unknown: ["unknown", "watchdog", "commanded", "clean"],
-  power: ["power", "power", "commanded", "clean"],
-  watchdog: ["watchdog", "watchdog", "watchdog", "watchdog"],
-  panic: ["panic", "panic", "panic", "panic"],
+  unknown: ["unknown", "watchdog", "commanded", "clean", "unknown"],
+  power: ["power", "power", "commanded", "clean", "power"],
+  watchdog: ["watchdog", "watchdog", "watchdog", "watchdog", "watchdog"],
+  panic: ["panic", "panic", "panic", "panic", "panic"],
 };
 
 causes("A2-18 boot status and firmware: the whole table, and no guess where they disagree", () => {
@@ -133,7 +133,7 @@ causes("A2-18 on one card: power, watchdog, clean, commanded and unknown told ap
   const ends: [Cause, () => void][] = [
     ["power", () => [world.power(false), world.power(true)]],
     ["watchdog", () => world.hangAgent(Infinity)],
-    ["clean", () => [world.stopAgent(), world.reset("reboot")]],
+    ["clean", () => world.shutDown()],
     ["commanded", () => world.agent?.reset("host")],
     ["unknown", () => world.reset("reboot")],
   ];
@@ -144,6 +144,39 @@ causes("A2-18 on one card: power, watchdog, clean, commanded and unknown told ap
     confirmed(world);
     assert.is(lastEnded(world)?.cause, cause);
   }
+});
+
+causes("A2-18 an agent that was stopped for itself does not make the end of the boot clean", () => {
+  const world = runningCard({ plan });
+  world.stopAgent();
+  world.reset("reboot");
+  confirmed(world);
+  const { cause, culprit } = lastEnded(world) ?? {};
+  assert.equal([cause, culprit], ["unknown", "agent stopped"], "nobody can say what followed");
+  world.stopAgent();
+  world.power(false);
+  world.power(true);
+  confirmed(world);
+  assert.is(lastEnded(world)?.cause, "power");
+  world.stopAgent();
+  resetTime(world);
+  confirmed(world);
+  assert.is(lastEnded(world)?.cause, "watchdog", "the one that was left counting");
+});
+
+causes("A2-18 what was noted before the agent is stopped outlives the stop", () => {
+  const world = runningCard({ plan, tasks: [{ name: "fabric", every_s: 2 }] });
+  world.agent?.boot.noteClosing("commanded", "host");
+  world.shutDown();
+  confirmed(world);
+  assert.equal([lastEnded(world)?.cause, lastEnded(world)?.culprit], ["commanded", "host"]);
+  world.stuckTasks.add("fabric");
+  assert.ok(world.until(() => world.agent?.watchdog.state.kind === "withheld", 10_000));
+  world.stopAgent();
+  resetTime(world);
+  world.stuckTasks.clear();
+  confirmed(world);
+  assert.equal([lastEnded(world)?.cause, lastEnded(world)?.culprit], ["watchdog", "fabric"]);
 });
 
 causes.run();

@@ -1,6 +1,7 @@
 /** Cards that go on, guarded or honest about it, whatever is done to them. */
 import { Failure } from "../../errors.ts";
-import { expect, type Rig } from "../rig.ts";
+import type { Report } from "../../wire/commands.ts";
+import { expect, type Rig, reportsOf } from "../rig.ts";
 import { type Story, story } from "../story.ts";
 
 async function staysUp(rig: Rig, forMs: number): Promise<void> {
@@ -41,7 +42,7 @@ async function restarts(rig: Rig): Promise<void> {
     expect(armed, `not armed after restart ${count + 1}`);
   }
 }
-const restartsCount = 10;
+const restartsCount = 30;
 
 async function heldByAnother(rig: Rig): Promise<void> {
   await rig.start({ promiseMs: 10_000, held: true });
@@ -72,12 +73,69 @@ async function readOnlyState(rig: Rig): Promise<void> {
   await staysUp(rig, 2 * promiseMs);
 }
 
+async function fullDisk(rig: Rig): Promise<void> {
+  const promiseMs = 6_000;
+  await rig.start({ promiseMs });
+  await rig.harm("disk_full");
+  // Something to write down, until the last block of the file is full as well.
+  for (let count = 0; count < writesMax; count++) {
+    await rig.ask("wdt.hold", { for_ms: promiseMs });
+    if ((await rig.ask("card.status", {})).journal === "degraded") break;
+  }
+  const { journal, watchdog } = await rig.ask("card.status", {});
+  expect(journal === "degraded" && watchdog.armed, `journal ${journal}, ${watchdog.state}`);
+  await staysUp(rig, 3 * promiseMs);
+}
+
+/** A block of 4 KiB is full after that many reports. */
+const writesMax = 200;
+
+async function regularRunning(rig: Rig): Promise<void> {
+  const promiseMs = 20_000;
+  await rig.start({ promiseMs, hardwareMs: 8_000 });
+  await rig.harm("busy_processor");
+  const endMs = rig.now() + regularMs;
+  while (rig.now() < endMs) {
+    await staysUp(rig, promiseMs);
+    const { armed, failures, slack_min_ms: slackMs = 0 } = await rig.ask("wdt.state", {});
+    expect(armed && failures === 0, `armed: ${armed}, failures: ${failures}`);
+    expect(slackMs > promiseMs / 4, `${slackMs} ms of slack are left of ${promiseMs}`);
+  }
+}
+const regularMs = 900_000;
+
+async function disarmed(rig: Rig): Promise<void> {
+  const promiseMs = 5_000;
+  await rig.start({ promiseMs, hardwareMs: 2_000, allowDisarm: true });
+  const stopped = await rig.ask("wdt.disarm", { by: "the story" });
+  expect(!stopped.armed && !stopped.protected, `${stopped.state} after a disarm`);
+  await rig.stopAgent();
+  await staysUp(rig, 3 * promiseMs);
+}
+
+async function deviceGone(rig: Rig): Promise<void> {
+  const promiseMs = 8_000;
+  await rig.start({ promiseMs, hardwareMs: 4_000 });
+  await rig.harm("device_gone");
+  const reports = (): Promise<Report[]> => reportsOf(rig);
+  const endMs = rig.now() + 2 * promiseMs;
+  for (;;) {
+    const told = (await reports()).find(({ kind }) => kind === "wdt:refused");
+    if (told !== undefined) break;
+    expect(rig.now() < endMs, "no report tells that the watchdog is gone");
+    await rig.wait(lookEveryMs);
+  }
+  const { protected: isProtected, protection } = await rig.ask("card.status", {});
+  expect(!isProtected, `protected without its watchdog: ${protection}`);
+}
+const lookEveryMs = 500;
+
 export const survives: readonly Story[] = [
   story("a card without its host stays up", { rows: ["A2-07"] }, alone),
   story("the date moves no deadline", { rows: ["A2-17"], needs: ["wall_clock"] }, dateIsSet),
   story(
-    "ten restarts of the agent bring no reset",
-    { rows: ["A2-09"], needs: ["agent_restart"] },
+    "thirty restarts of the agent bring no reset",
+    { rows: ["B15-01"], needs: ["agent_restart"] },
     restarts,
   ),
   story(
@@ -94,5 +152,21 @@ export const survives: readonly Story[] = [
     "a state folder that cannot be written is told, and the card is guarded",
     { rows: [], needs: ["disk_read_only"] },
     readOnlyState,
+  ),
+  story("a full disk is told, and the card is guarded", { rows: [] }, fullDisk),
+  story(
+    "a disarm that is allowed stops the watchdog",
+    { rows: ["A2-12"], needs: ["agent_restart"] },
+    disarmed,
+  ),
+  story(
+    "a watchdog whose driver goes away is told, and is no protection",
+    { rows: ["A2-13"] },
+    deviceGone,
+  ),
+  story(
+    "a quarter of an hour with a busy processor brings no reset",
+    { rows: ["A2-07"], needs: ["processes"] },
+    regularRunning,
   ),
 ];

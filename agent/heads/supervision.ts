@@ -1,0 +1,44 @@
+/** What the agent's supervisor hears: ready, stopping, and as long as it may, that all is well. */
+import type { AgentEvent } from "../events.ts";
+import type { Supervisor } from "../io/supervisor.ts";
+
+export class Supervision {
+  /** When it next is to hear something, ms. */
+  dueMs = Infinity;
+  private readonly supervisor: Supervisor;
+  private readonly emit: (event: AgentEvent) => void;
+  private isReady = false;
+
+  constructor(supervisor: Supervisor, emit: (event: AgentEvent) => void) {
+    this.supervisor = supervisor;
+    this.emit = emit;
+  }
+
+  /** Reports what went wrong between the supervisor and us. */
+  tick(): void {
+    for (const problem of this.supervisor.takeProblems()) {
+      this.emit({ kind: "agent:supervisor", problem });
+    }
+  }
+
+  /**
+   * The card is guarded and what there is to report is on disk. `isWell`: the verdict, asked for
+   * only when there is something to say.
+   */
+  speak(nowMs: number, isWell: () => boolean): void {
+    const { everyMs } = this.supervisor;
+    if (!this.isReady) {
+      this.isReady = true;
+      this.supervisor.tell("READY=1");
+      this.dueMs = everyMs === null ? Infinity : nowMs;
+    }
+    if (nowMs < this.dueMs || everyMs === null) return;
+    this.dueMs = nowMs + everyMs;
+    if (isWell()) this.supervisor.tell("WATCHDOG=1");
+  }
+
+  stop(): void {
+    this.supervisor.tell("STOPPING=1");
+    this.tick();
+  }
+}
