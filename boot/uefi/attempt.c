@@ -79,7 +79,10 @@ void attempt_begin(enum reset_cause cause) {
 }
 
 void attempt_amend(enum reset_cause cause) {
-  if (cause != cause_unknown) open_boot(cause);
+  if (cause == cause_unknown) return;
+  uint64_t attempts_max = attempt.state.attempts_max;
+  open_boot(cause);
+  attempt_allow(attempts_max);
 }
 
 bool attempt_note(enum stage stage, const char *step, uint64_t uptime_ms) {

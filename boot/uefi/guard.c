@@ -73,8 +73,7 @@ static bool arm(uint64_t timeout_ms) {
 void guard_arm(uint64_t timeout_ms) {
   mark(stage_os_load, "");
   guard.load_started_ms = now_ms();
-  if (guard.api == NULL || guard.info.running) return;
-  if (arm(timeout_ms)) return;
+  if (guard.api == NULL || arm(timeout_ms)) return;
   mark(stage_os_load, "timeout_refused");
   if (!arm(0)) say("the watchdog cannot be armed: this boot is not guarded");
 }

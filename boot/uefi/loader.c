@@ -90,11 +90,14 @@ efi_status efi_main(efi_handle image, efi_system_table *system) {
   struct boot_state *state = attempt_state();
   enum slot chosen = menu_run(&config);
   if (chosen != slot_none) state->current.slot = chosen;
+  // When nothing can be loaded the medium is to blame, not the slots: then none is given up.
+  struct boot_state before = *state;
   for (enum slot slot = state->current.slot; slot != slot_none; slot = boot_state_give_up(state)) {
     say("loading slot %s", slot_name(slot));
     kernel_boot(&config, &config.slots[slot]);
     say("slot %s cannot be booted", slot_name(slot));
   }
+  *state = before;
   attempt_store();
   say("no slot can be booted%s", guard_exists() ? ": the watchdog will reset the card" : "");
   return EFI_LOAD_ERROR;
