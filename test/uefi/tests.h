@@ -10,6 +10,9 @@ void expect(int holds, const char *what, const char *file, int line);
 /** The rules of arming, and the backends on fake registers. */
 void check_watchdogs(void);
 
+/** Counting attempts on a fake variable store. */
+void check_attempts(void);
+
 /** Damaged and random input for everything that reads bytes. */
 void fuzz_readers(uint32_t seed, uint32_t runs);
 

@@ -100,9 +100,12 @@ if (lack !== null) skip("uefi in C", lack);
 else addTests();
 
 function addTests(): void {
-  uefi("the rules of arming, the hand-off and every backend hold on fake registers", () => {
-    run(["check"]);
-  });
+  uefi(
+    "arming, hand-off, backends and counted attempts hold on fake registers and variables",
+    () => {
+      run(["check"]);
+    },
+  );
 
   uefi("damaged and random input is read within its bounds", () => {
     run(["fuzz", String(hash32("uefi fuzz")), "20000"]);
