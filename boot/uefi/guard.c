@@ -13,7 +13,7 @@ static struct {
   /** NULL without a watchdog. */
   kennel_watchdog *api;
   struct kennel_info info;
-  /** Of the driver, or ours without one. */
+  /** The driver's, or ours where there was no driver when we began. */
   const struct stage_log *log;
   struct stage_log own_log;
   /** When os_load began, and how much of it a person held the boot. */
@@ -25,32 +25,35 @@ static struct {
 static uint64_t now_ms(void) { return stage_log_ms(guard.log, arch_counter()); }
 
 static void mark(enum stage stage, const char *step) {
-  if (guard.api != NULL)
-    guard.api->mark(guard.api, stage, step);
-  else
+  if (guard.log == &guard.own_log)
     stage_log_mark(&guard.own_log, stage, step, arch_counter());
+  else
+    guard.api->mark(guard.api, stage, step);
 }
 
-/** The loader's own log, as long as there is no driver with one. */
-static void begin_log(void) {
-  if (guard.log != NULL) return;
+static void begin_own_log(void) {
   guard.own_log = (struct stage_log){.hz = counter_hz(), .zero = arch_counter()};
   stage_log_mark(&guard.own_log, stage_power_on, "", guard.own_log.zero);
   guard.log = &guard.own_log;
 }
 
-bool guard_find(enum reset_cause *cause) {
+static kennel_watchdog *locate(void) {
   void *found = NULL;
-  *cause = cause_unknown;
-  begin_log();
-  if (efi_failed(firmware_boot->locate_protocol(&api_guid, NULL, &found))) return false;
+  if (efi_failed(firmware_boot->locate_protocol(&api_guid, NULL, &found))) return NULL;
   kennel_watchdog *api = found;
-  if (api->revision != KENNEL_WATCHDOG_REVISION) return false;
-  if (efi_failed(api->info(api, &guard.info))) return false;
-  if (efi_failed(api->log(api, &guard.log))) return false;
-  guard.api = api;
-  *cause = guard.info.cause;
-  return true;
+  bool is_ours = api->revision == KENNEL_WATCHDOG_REVISION;
+  return is_ours && !efi_failed(api->info(api, &guard.info)) ? api : NULL;
+}
+
+bool guard_find(enum reset_cause *cause) {
+  bool is_late = guard.log != NULL;
+  guard.api = locate();
+  bool is_found = guard.api != NULL;
+  *cause = is_found ? guard.info.cause : cause_unknown;
+  if (is_found && is_late) mark(stage_os_load, "api_install");
+  bool has_log = is_late || (is_found && !efi_failed(guard.api->log(guard.api, &guard.log)));
+  if (!has_log) begin_own_log();
+  return is_found;
 }
 
 bool guard_exists(void) { return guard.api != NULL; }
@@ -127,6 +130,9 @@ static void before_hand_off(void) { attempt_note(stage_hand_off, "kernel_entry",
 /** A volatile variable: memory only. */
 static void after_hand_off(const struct kennel_handed *handed) {
   static uint8_t bytes[hand_off_bytes];
+  if (guard.log == &guard.own_log) {
+    stage_log_mark(&guard.own_log, stage_hand_off, "", handed->counter);
+  }
   bool has_countdown = handed->watchdog.refreshed;
   struct hand_off record = {
       .state = attempt_state(),
@@ -149,7 +155,6 @@ static void at_exit(efi_event event, void *context) {
   (void)context;
   before_hand_off();
   struct kennel_handed nothing = {.counter = arch_counter()};
-  stage_log_mark(&guard.own_log, stage_hand_off, "", nothing.counter);
   after_hand_off(&nothing);
 }
 

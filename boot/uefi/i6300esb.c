@@ -20,16 +20,14 @@ static const uint32_t identity = 0x25ab8086;
 static const uint32_t config_reset_1khz = 0x0003;
 static const uint32_t lock_bit = 0x01, enable_bit = 0x02;
 static const uint32_t reload_bit = 0x100, timed_out_bit = 0x200;
-/** A tick is 2^15 cycles of the 33 MHz PCI clock; each timer counts at most 20 bits of them. */
-static const uint64_t pci_hz = 33000000, cycles_per_tick = 32768, ticks_max = 0xfffff;
+/** A tick is 2^15 cycles of the PCI clock, 30 ns each; each timer counts at most 20 bits of them.
+ */
+static const uint64_t tick_ns = 32768 * 30, ns_per_ms = 1000000, ticks_max = 0xfffff;
 
-static uint64_t ms_of(uint64_t ticks) { return ticks * cycles_per_tick * 1000 / pci_hz; }
+static uint64_t ms_of(uint64_t ticks) { return ticks * tick_ns / ns_per_ms; }
 
 /** Rounded up: whoever asks for a time gets at least that. */
-static uint64_t ticks_of(uint64_t ms) {
-  uint64_t divisor = cycles_per_tick * 1000;
-  return (ms * pci_hz + divisor - 1) / divisor;
-}
+static uint64_t ticks_of(uint64_t ms) { return (ms * ns_per_ms + tick_ns - 1) / tick_ns; }
 
 static void unlocked_write(const struct watchdog *watchdog, uint64_t at, unsigned bytes,
                            uint32_t value) {
