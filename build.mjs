@@ -1,10 +1,11 @@
 #!/usr/bin/env node
 /**
- * Builds Kennel. `node build.mjs [--tests] [--check] [--arch arm64]`
+ * Builds Kennel. `node build.mjs [--tests] [--check] [--boot] [--arch arm64]`
  *
  *   (nothing)      dist/: both programs as single files, native files beside them, manifest
  *   --tests        also .build/test/: every test, benchmark and child program of the tests
  *   --check        types, lint, format and tidy instead; fails when one of them does
+ *   --boot         also dist/boot/: driver, option ROM and loader for UEFI, with clang and lld
  *   --arch arm64   also the native addon for that architecture, with a cross compiler
  *
  * dist/ needs no node_modules and may be moved anywhere. Everything is relative to this file.
@@ -17,6 +18,7 @@ import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
 import { gzipSync } from "node:zlib";
+import { bootLack, buildBoot } from "./boot/build.mjs";
 import { buildAddon, crossCompilers, Stop } from "./native/build.mjs";
 
 const root = dirname(fileURLToPath(import.meta.url));
@@ -290,12 +292,24 @@ function printSizes(paths) {
   }
 }
 
-async function buildDist(esbuild, about, arches) {
+/** The boot half; a machine without clang builds everything else. */
+async function addBoot() {
+  const lack = bootLack();
+  if (lack) throw new Stop(`--boot: ${lack}`);
+  try {
+    await buildBoot(join(stage, "boot"));
+  } catch (problem) {
+    throw new Stop(`clang failed:\n${problem.stderr || problem.message}`);
+  }
+}
+
+async function buildDist(esbuild, about, { arches, boot }) {
   try {
     const packages = await bundlePrograms(esbuild, about.version);
     writeNotices(packages);
     copySerialport();
     for (const arch of arches) await addAddon(arch);
+    if (boot) await addBoot();
     await makeCodeCache();
     writeManifest(about);
     printSizes(publish());
@@ -309,6 +323,7 @@ async function main() {
     options: {
       tests: { type: "boolean", default: false },
       check: { type: "boolean", default: false },
+      boot: { type: "boolean", default: false },
       arch: { type: "string", default: process.arch },
     },
   });
@@ -318,7 +333,8 @@ async function main() {
   const esbuild = await import("esbuild");
   const about = readJson("package.json");
   if (!values.check || values.tests) {
-    await buildDist(esbuild, about, new Set([process.arch, values.arch]));
+    const arches = new Set([process.arch, values.arch]);
+    await buildDist(esbuild, about, { arches, boot: values.boot });
   }
   if (values.tests) {
     fs.rmSync(at(".build/test"), { recursive: true, force: true });

@@ -28,6 +28,17 @@ async function checkCppFormat(root) {
   return "ok";
 }
 
+/** Static analysis of the boot half; its compiler is optional as the formatter is. */
+async function checkBoot(root) {
+  try {
+    await run(process.execPath, ["boot/build.mjs", "--analyze"], { cwd: root });
+    return "ok";
+  } catch (problem) {
+    if (problem.code !== 3 || process.env.CI === "true") throw problem;
+    return `skipped: ${problem.stderr.trim()}`;
+  }
+}
+
 /** Runs every part, prints what failed in full; true when all are well. */
 export async function check(root, buildTidy) {
   const tool = (name) => join(root, "node_modules/.bin", name);
@@ -37,6 +48,7 @@ export async function check(root, buildTidy) {
     "lint and format": () =>
       run(tool("biome"), ["check", "--error-on-warnings", "."], { cwd: root }).then(ok),
     "C++ format": () => checkCppFormat(root),
+    "C analysis": () => checkBoot(root),
     tidy: async () => {
       await buildTidy();
       await run(process.execPath, ["test/run.mjs", "^tidy$"], { cwd: root });

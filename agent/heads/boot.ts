@@ -296,8 +296,10 @@ export class BootHead {
     const { handOff, handOffProblem } = this;
     if (handOffProblem !== null) return { present: true, problem: handOffProblem };
     if (handOff === null) return { present: false };
-    const { stages: _stages, countdown, ...rest } = handOff;
-    return { present: true, record: { ...rest, ...(countdown ?? {}) } };
+    const { stages: _stages, counter: _counter, countdown, previous, ...rest } = handOff;
+    const before = Object.entries(previous ?? {}).map(([key, value]) => [`previous_${key}`, value]);
+    const record = { ...rest, ...(countdown ?? {}), ...Object.fromEntries(before) };
+    return { present: true, record };
   }
 
   /** A damaged hand-off record hides which boot it tells of: it is the one no Linux has claimed. */

@@ -5,7 +5,7 @@
 import { Failure } from "../errors.ts";
 import { decodeMap, encodeMap } from "./cbor.ts";
 import { seal, unseal } from "./seal.ts";
-import { check, type Infer, int, list, map, oneOf, optional, text, uint } from "./shape.ts";
+import { bool, check, type Infer, int, list, map, oneOf, optional, text, uint } from "./shape.ts";
 
 const magic = "KNLH";
 /** Version of the contents; another one is refused by name. */
@@ -13,13 +13,15 @@ export const handOffVersion = 1;
 /** A longer record is refused before it is read. */
 export const handOffBytesMax = 4096;
 
+const slot = oneOf("a", "b", "safe");
 const stage = oneOf("power_on", "os_load", "hand_off", "adopt", "runtime");
 
 const shape = map({
   version: uint,
   boot: text,
-  slot: oneOf("a", "b", "safe"),
+  slot,
   failures: uint,
+  attempts_max: optional(uint),
   /** What refreshes and resets: `simulated i6300ESB`, `i6300esb`, `none`. */
   backend: text,
   /** The countdown as it stands at the last refresh; absent on a card without a watchdog. */
@@ -30,9 +32,28 @@ const shape = map({
       granted_ms: uint,
       remaining_ms: uint,
       refreshed_ms: int,
+      /** The hardware lock is on: until the next reset nothing can stop the countdown. */
+      locked: optional(bool),
     }),
   ),
   hardware_cause: oneOf("watchdog", "power", "panic", "unknown"),
+  /** The boot before, as the firmware settled it. */
+  previous: optional(
+    map({
+      boot: text,
+      slot,
+      stage,
+      step: text,
+      uptime_ms: uint,
+      confirmed: bool,
+      cause: oneOf("unknown", "power", "watchdog", "commanded", "clean", "panic"),
+    }),
+  ),
+  /**
+   * The processor's counter (x86_64: TSC, aarch64: CNTVCT_EL0), from which all times here are told:
+   * ms = (counter - zero) * 1000 / hz. On x86_64 `hz` is what firmware measured, to a few percent.
+   */
+  counter: optional(map({ hz: uint, zero: uint })),
   stages: list(
     map({
       stage,

@@ -67,6 +67,7 @@ const zones: readonly Zone[] = [
     values: /^(agent\/errors\.ts$|native\/|node:)/,
     types: nothing,
   },
+  { name: "the boot half", holds: /^boot\//, values: /^(boot\/|node:)/, types: nothing },
   { name: "declarations", holds: /^agent\/build\.d\.ts$/, values: nothing, types: nothing },
 ];
 
