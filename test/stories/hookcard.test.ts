@@ -10,6 +10,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { bootEmulatedCard, type RunningCard } from "../../agent/rig/emulated.ts";
 import { places } from "../../agent/rig/init.ts";
+import { pc } from "../../agent/rig/machines.ts";
 import { qemuIsHere } from "../../agent/rig/qemu.ts";
 import type { Report, ResponseOf } from "../../agent/wire/commands.ts";
 import { hookFolder } from "../boothook.ts";
@@ -37,7 +38,7 @@ if [ ! -e ${places.state}/came ]; then
   echo "guest: nobody comes"
   while :; do sleep 1; done
 fi
-exec node kenneld.cjs --port ${places.port} --state ${places.state} --watchdog require --promise 60
+exec node kenneld.cjs --port ${pc.port} --state ${places.state} --watchdog require --promise 60
 `;
 
 let running: RunningCard | undefined;
@@ -102,7 +103,7 @@ async function theAgentComes(): Promise<void> {
 
 const hookCard = suite("hook card");
 const why = "boots Linux in QEMU, for two minutes: KENNEL_RIG=qemu npm test";
-const onCard = unless(process.env.KENNEL_RIG === "qemu" && qemuIsHere() ? "" : why, hookCard);
+const onCard = unless(process.env.KENNEL_RIG === "qemu" && qemuIsHere(pc) ? "" : why, hookCard);
 hookCard.after(async () => {
   await running?.guest.stop();
 });
