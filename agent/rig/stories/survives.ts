@@ -45,7 +45,7 @@ async function restarts(rig: Rig): Promise<void> {
 const restartsCount = 30;
 
 async function heldByAnother(rig: Rig): Promise<void> {
-  await rig.start({ promiseMs: 10_000, held: true });
+  await rig.start({ promiseMs: 10_000, held: true, policy: "prefer" });
   const { backend, protected: isProtected, protection } = await rig.ask("card.status", {});
   const names = /^other-owner: sh \(pid \d+\)/.test(protection);
   expect(names && !isProtected && backend === "none", `${backend}, ${isProtected}, ${protection}`);
