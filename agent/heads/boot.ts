@@ -120,7 +120,9 @@ export class BootHead {
     const begun = record.beginBoot(journal.value, begin).record;
     const restart = current?.machine === machine;
     this.continues = !restart && this.handOff !== null;
-    const claimed = this.continues ? record.claim(begun, this.handOff as HandOff) : begun;
+    const claimed = this.continues
+      ? record.amend(record.claim(begun, this.handOff as HandOff), hardware)
+      : begun;
     journal.stage({ ...claimed, crashRecords });
   }
 

@@ -178,6 +178,20 @@ export interface FirmwareBoot {
   readonly slot: Slot;
   /** Failed boots of that slot in a row, this one not counted. */
   readonly failures: number;
+  /** With so many of them a slot is given up. */
+  readonly attempts_max?: number | undefined;
+  /** The boot before as firmware settled it; the agent may never have run in it. */
+  readonly previous?: FirmwarePrevious | undefined;
+}
+
+export interface FirmwarePrevious {
+  readonly boot: string;
+  readonly slot: Slot;
+  readonly stage: Stage;
+  readonly step: string;
+  readonly uptime_ms: number;
+  readonly confirmed: boolean;
+  readonly cause: Exclude<Cause, "agent_restart">;
 }
 
 /** The boot just begun is the one that firmware counted: it gets that one's id, slot and count. */
@@ -192,9 +206,29 @@ export function claim(record: BootRecord, firmware: FirmwareBoot): BootRecord {
     boots,
     // A store of firmware's that was lost counts from the start again.
     told: Math.min(record.told, boots),
-    failures: { ...record.failures, ...counted },
+    failures: { ...record.failures, ...givenUp(record, firmware), ...counted },
     current: { ...record.current, boot, slot },
+    past: withPrevious(record.past, firmware.previous),
   };
+}
+
+/** Another slot than before, after a boot that was not confirmed: that one's attempts are used up. */
+function givenUp(record: BootRecord, firmware: FirmwareBoot): { a?: number; b?: number } {
+  const { previous, slot, attempts_max: attemptsMax = 0 } = firmware;
+  if (previous === undefined || previous.slot === "safe" || previous.slot === slot) return {};
+  if (previous.confirmed || !isFailure(previous.cause)) return {};
+  return { [previous.slot]: Math.max(record.failures[previous.slot], attemptsMax) };
+}
+
+/** A boot in which no agent came as far as its journal is known from firmware alone. */
+function withPrevious(
+  past: readonly BootEntry[],
+  previous: FirmwarePrevious | undefined,
+): readonly BootEntry[] {
+  if (previous === undefined || past.some(({ boot }) => boot === previous.boot)) return past;
+  const { boot, slot, stage, step, uptime_ms: uptimeMs, confirmed, cause } = previous;
+  const entry = { boot, slot, stage, step, uptimeMs, confirmed, cause, machine: "", culprit: "" };
+  return [...past, entry].slice(-pastMax);
 }
 
 /** Notes how far the current boot came. */

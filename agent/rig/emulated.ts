@@ -3,7 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { prepareGuest } from "./guest.ts";
 import { pc } from "./machines.ts";
-import { type Guest, startGuest } from "./qemu.ts";
+import { type Guest, kernelBoard, startGuest } from "./qemu.ts";
 
 export interface EmulatedCard {
   /** The project: its `dist` goes into the card, its `.cache` holds downloads and logs. */
@@ -35,7 +35,10 @@ export async function bootEmulatedCard(card: EmulatedCard): Promise<RunningCard>
     intoFolder: folder,
   });
   try {
-    return { guest: await startGuest({ image, logFolder: folder }), folder };
+    return {
+      guest: await startGuest({ image, board: kernelBoard(image), logFolder: folder }),
+      folder,
+    };
   } finally {
     fs.rmSync(image.initrd); // QEMU keeps it mapped and needs no name for it any more
   }

@@ -92,19 +92,19 @@ function dropOldBases(cacheFolder: string): void {
   for (const old of paths.sort((a, b) => ageOf(b) - ageOf(a)).slice(basesMax)) fs.rmSync(old);
 }
 
-function modulesOf(kernel: Kernel): Entry[] {
+export function modulesOf(kernel: Kernel): Entry[] {
   const folder = places.modules.slice(1);
   return kernel.modules.map((file) => fileEntry(`${folder}/${path.basename(file)}`, file, 0o644));
 }
 
-function filesOf(folder: string, prefix: string): Entry[] {
+export function filesOf(folder: string, prefix: string): Entry[] {
   const names = fs.readdirSync(folder, { recursive: true }).map(String).sort();
   const files = names.filter((name) => fs.statSync(path.join(folder, name)).isFile());
   return files.map((name) => fileEntry(`${prefix}/${name}`, path.join(folder, name), 0o755));
 }
 
 /** All of it initialised at once: nothing is left for the guest to write in the background. */
-async function makeStateDisk(disk: string): Promise<void> {
+export async function makeStateDisk(disk: string): Promise<void> {
   fs.writeFileSync(disk, "");
   fs.truncateSync(disk, stateBytes);
   const eager = "lazy_itable_init=0,lazy_journal_init=0";

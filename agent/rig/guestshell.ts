@@ -13,10 +13,10 @@ const addon = `${places.app}/native/*/kennel.node`;
 const away = ".away";
 
 /**
- * What the guest runs: the agent once there is one to start, then what is typed. The agent has a
- * control group of its own, as a service manager would give it.
+ * `agent COMMAND...` runs the agent in a control group of its own, as a service manager would, and
+ * comes back when it has its process.
  */
-export const main = `mount -t cgroup2 none /sys/fs/cgroup
+export const shell = `mount -t cgroup2 none /sys/fs/cgroup
 echo +memory >/sys/fs/cgroup/cgroup.subtree_control
 mkdir -p ${group}
 agent() {
@@ -26,9 +26,13 @@ agent() {
     echo "${agentEnded} $?"
   ) &
   until [ -s ${pidFile} ]; do sleep 0.1; done
-}
+}`;
+/** Does what is typed, for ever. */
+export const obey = `while read -r line; do eval "$line"; done`;
+/** What the guest runs: the agent once there is one to start, then what is typed. */
+export const main = `${shell}
 [ -f ${startFile} ] && . ${startFile}
-while read -r line; do eval "$line"; done`;
+${obey}`;
 
 /** Ends whatever a story left running, and disarms; the state disk is empty but for the driver. */
 export const endOfStory = [

@@ -1,11 +1,11 @@
-/** `npm run rig -- run STORY... | --all [--rig sim|qemu|qemu-arm64]`, and `--list`. */
+/** `npm run rig -- run STORY... | --all [--rig sim|qemu|qemu-arm64|qemu-uefi]`, and `--list`. */
 import fs from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { exitCodes, Failure } from "../errors.ts";
 import type { Rig } from "./rig.ts";
 import type { Story } from "./story.ts";
-import { stories, type Told, tell } from "./tell.ts";
+import { type Told, tell } from "./tell.ts";
 
 const help = `npm run rig -- run STORY... [--rig NAME]   stories by a part of their names
 npm run rig -- run --all [--rig NAME]      all of them; the rig is sim unless named
@@ -15,23 +15,52 @@ npm run rig -- lockstep [...]              the simulated watchdog beside an emul
 exit: 0 all passed or skipped, 1 a card failed, 2 wrong usage, 11 the rig failed
 `;
 
-/** Makes the rig of a name; its logs go into the folder. */
-export type Rigs = Readonly<Record<string, (logFolder: string) => Rig | Promise<Rig>>>;
+type Header = Pick<Story, "name" | "rows">;
+
+/** A rig that can be opened, its logs in the folder, and the stories that are told on it. */
+export interface Bench {
+  readonly stories: readonly Header[];
+  open(logFolder: string): Promise<OpenBench>;
+}
+
+interface OpenBench {
+  tell(story: Header): Promise<Told>;
+  close(): Promise<void>;
+}
+
+/** By the rig's name. */
+export type Benches = Readonly<Record<string, Bench>>;
+
+export function bench<R extends Rig>(
+  make: (logFolder: string) => R | Promise<R>,
+  stories: readonly Story<R>[],
+): Bench {
+  const open = async (logFolder: string): Promise<OpenBench> => {
+    const rig = await make(logFolder);
+    const told = async ({ name }: Header): Promise<Told> => {
+      const found = stories.find((story) => story.name === name);
+      if (found === undefined) throw new Failure("rig.fault", `no story is named ${name}`);
+      return await tell(found, rig);
+    };
+    return { tell: told, close: () => rig.close() };
+  };
+  return { stories, open };
+}
 
 /** Runs what is asked for and gives the exit status. `logs` gets a folder per run. */
-export async function rigProgram(argv: string[], rigs: Rigs, logs: string): Promise<number> {
+export async function rigProgram(argv: string[], benches: Benches, logs: string): Promise<number> {
   try {
     const { values, positionals } = readArguments(argv);
-    if (values.list === true) return list();
+    if (values.list === true) return list(benches);
     const [verb, ...wanted] = positionals;
     if (verb !== "run") throw new Failure("usage.invalid", `what to do is not clear.\n${help}`);
-    const chosen = choose(wanted, values.all === true);
-    const make = rigs[values.rig];
-    if (make === undefined) {
-      const known = Object.keys(rigs).join(", ");
+    const bench = benches[values.rig];
+    if (bench === undefined) {
+      const known = Object.keys(benches).join(", ");
       throw new Failure("usage.invalid", `no rig is named ${values.rig}; there are: ${known}`);
     }
-    return await runAll(chosen, make, newFolder(logs, values.rig));
+    const chosen = choose(bench, wanted, values.all === true);
+    return await runAll(chosen, bench, newFolder(logs, values.rig));
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     process.stderr.write(`${error.message}\n`);
@@ -56,21 +85,33 @@ function readArguments(argv: string[]) {
   }
 }
 
-function list(): number {
-  for (const { name, rows } of stories) {
-    process.stdout.write(`${rows.join(" ").padEnd(rowsColumns)} ${name}\n`);
+function list(benches: Benches): number {
+  const rigsOf = new Map<string, string[]>();
+  const headers = new Map<string, Header>();
+  for (const [rig, { stories }] of Object.entries(benches)) {
+    for (const story of stories) {
+      headers.set(story.name, story);
+      rigsOf.set(story.name, [...(rigsOf.get(story.name) ?? []), rig]);
+    }
+  }
+  for (const { name, rows } of headers.values()) {
+    const rigs = rigsOf.get(name)?.join(" ");
+    process.stdout.write(`${rows.join(" ").padEnd(rowsColumns)} ${name}  (${rigs})\n`);
   }
   return exitCodes.ok;
 }
-const rowsColumns = 12;
+const rowsColumns = 20;
 
-function choose(wanted: readonly string[], all: boolean): Story[] {
+function choose({ stories }: Bench, wanted: readonly string[], all: boolean): readonly Header[] {
   if (all === wanted.length > 0) {
     throw new Failure("usage.invalid", `name stories, or say --all.\n${help}`);
   }
   const unknown = wanted.find((part) => !stories.some(({ name }) => name.includes(part)));
   if (unknown !== undefined) {
-    throw new Failure("usage.invalid", `no story has "${unknown}" in its name; see --list`);
+    throw new Failure(
+      "usage.invalid",
+      `no story of this rig has "${unknown}" in its name; see --list`,
+    );
   }
   return stories.filter(({ name }) => all || wanted.some((part) => name.includes(part)));
 }
@@ -89,18 +130,14 @@ function newFolder(logs: string, rig: string): string {
   return folder;
 }
 
-async function runAll(
-  chosen: readonly Story[],
-  make: Rigs[string],
-  folder: string,
-): Promise<number> {
+async function runAll(chosen: readonly Header[], bench: Bench, folder: string): Promise<number> {
   process.stdout.write(`logs: ${folder}\n`);
-  const rig = await make(folder);
+  const rig = await bench.open(folder);
   const count: Record<Told["outcome"], number> = { passed: 0, failed: 0, skipped: 0, fault: 0 };
   try {
     for (const story of chosen) {
       const startedMs = performance.now();
-      const { outcome, why } = await tell(story, rig);
+      const { outcome, why } = await rig.tell(story);
       count[outcome] += 1;
       const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
       process.stdout.write(`${outcome.padEnd(7)} ${story.name}  ${seconds} s\n`);

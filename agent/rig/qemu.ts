@@ -24,7 +24,9 @@ import {
 } from "./seen.ts";
 
 export interface GuestStart {
-  readonly image: GuestImage;
+  readonly image: Pick<GuestImage, "machine" | "stateDisk">;
+  /** What stands before the guest's own devices: board, firmware or kernel, as QEMU's arguments. */
+  readonly board: readonly string[];
   /** Gets console.log, qmp.log and qemu.log; kept after the run. */
   readonly logFolder: string;
   /** Memory of the card, MB. Node with its initrd wants 512. */
@@ -75,18 +77,14 @@ function argumentsFor(start: GuestStart): string[] {
   const { image, memoryMb = 512 } = start;
   const { machine } = image;
   const flags: Flag[] = [
-    ...machine.flags,
     ["-accel", "tcg"],
     ["-smp", "1"],
     ["-m", String(memoryMb)],
     ["-display", "none"],
     ["-vga", "none"],
-    ["-kernel", image.kernel],
-    ["-initrd", image.initrd],
-    ["-append", `console=${machine.consoleName} loglevel=6 ${machine.kernelOptions}`],
     ["-action", "watchdog=reset"],
     ["-drive", `if=none,id=state,format=raw,file=${image.stateDisk.replaceAll(",", ",,")}`],
-    ["-device", "virtio-blk-pci,drive=state"],
+    ["-device", "virtio-blk-pci,drive=state,serial=state"],
     ["-chardev", "stdio,id=console,signal=off"],
     ["-serial", "chardev:console"],
     ["-chardev", "pty,id=link"],
@@ -94,7 +92,24 @@ function argumentsFor(start: GuestStart): string[] {
     ["-chardev", `socket,id=qmp,fd=${qmpFd}`],
     ["-mon", "chardev=qmp,mode=control"],
   ];
-  return ["-nodefaults", ...flags.flat()];
+  return ["-nodefaults", ...start.board, ...flags.flat()];
+}
+
+/** A board on which QEMU itself puts the kernel into memory: there is no firmware. */
+export function kernelBoard({ machine, kernel, initrd }: GuestImage): string[] {
+  const append = `${consoleOptions(machine)} ${machine.kernelOptions}`;
+  const flags: Flag[] = [
+    ...machine.flags,
+    ["-kernel", kernel],
+    ["-initrd", initrd],
+    ["-append", append],
+  ];
+  return flags.flat();
+}
+
+/** What the kernel is told of its console. */
+export function consoleOptions({ consoleName }: Machine): string {
+  return `console=${consoleName} loglevel=6`;
 }
 
 /** Boots the guest and returns as soon as QEMU runs it; wait for what it says with `until`. */

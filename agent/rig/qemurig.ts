@@ -26,7 +26,7 @@ import {
 } from "./guestshell.ts";
 import { places, said } from "./init.ts";
 import type { Machine } from "./machines.ts";
-import { type Guest, startGuest } from "./qemu.ts";
+import { type Guest, kernelBoard, startGuest } from "./qemu.ts";
 import {
   AgentEnded,
   bootMs,
@@ -46,13 +46,13 @@ const shellMs = 60_000;
 export class QemuRig implements Rig {
   readonly name: Machine["name"];
   readonly lacks: Machine["lacks"];
-  private readonly machine: Machine;
-  private readonly project: string;
-  private readonly logFolder: string;
-  private guest: Guest | null = null;
-  private link: Link | null = null;
+  protected readonly machine: Machine;
+  protected readonly project: string;
+  protected readonly logFolder: string;
+  protected guest: Guest | null = null;
+  protected link: Link | null = null;
   /** Events of QEMU that were of earlier stories. */
-  private eventsBefore = 0;
+  protected eventsBefore = 0;
   private shells = 0;
   private image: GuestImage | null = null;
   /** How the driver was loaded; null when it is not known, or only a reset ends it. */
@@ -84,7 +84,7 @@ export class QemuRig implements Rig {
 
   async start(settings: CardSettings): Promise<void> {
     await this.plug(false);
-    if (this.guest === null) await this.boot();
+    if (this.guest === null) await this.powerOn();
     await this.ready();
     await this.shell(endOfStory);
     await this.loadDriver(settings);
@@ -101,12 +101,12 @@ export class QemuRig implements Rig {
     await untilAnswers(this);
   }
 
-  async power(on: boolean): Promise<void> {
+  async power(on: boolean, { waits } = { waits: true }): Promise<void> {
     if (on) {
       await this.plug(false);
-      await this.boot();
+      await this.powerOn();
       await this.plug(true);
-      await untilAnswers(this);
+      if (waits) await untilAnswers(this);
       return;
     }
     await this.plug(false);
@@ -195,12 +195,12 @@ export class QemuRig implements Rig {
     this.image = null;
   }
 
-  private get card(): Guest {
+  protected get card(): Guest {
     if (this.guest === null) throw new Failure("rig.fault", "the story has not started a card");
     return this.guest;
   }
 
-  private async boot(): Promise<void> {
+  protected async powerOn(): Promise<void> {
     this.image ??= await prepareGuest({
       machine: this.machine,
       cacheFolder: path.join(this.project, ".cache/guest"),
@@ -208,7 +208,11 @@ export class QemuRig implements Rig {
       main,
       intoFolder: this.logFolder,
     });
-    this.guest = await startGuest({ image: this.image, logFolder: this.logFolder });
+    this.guest = await startGuest({
+      image: this.image,
+      board: kernelBoard(this.image),
+      logFolder: this.logFolder,
+    });
   }
 
   private async restartGuest(): Promise<void> {
@@ -268,7 +272,7 @@ export class QemuRig implements Rig {
     return words.map(({ text }) => text).join("\n");
   }
 
-  private lines(beginning: string): number {
+  protected lines(beginning: string): number {
     return this.console.filter(({ text }) => text.startsWith(beginning)).length;
   }
 

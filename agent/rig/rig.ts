@@ -79,8 +79,8 @@ export interface Rig {
    * AgentEnded when the agent refuses to run.
    */
   start(settings: CardSettings): Promise<void>;
-  /** Pulls the plug, or puts it in: the agent comes back by itself. */
-  power(on: boolean): Promise<void>;
+  /** Pulls the plug, or puts it in: the agent comes back by itself, and is waited for. */
+  power(on: boolean, options?: { waits: boolean }): Promise<void>;
   /** Resets the card from outside; the agent comes back by itself, unless it is left out. */
   reset(options?: { withoutAgent: boolean }): Promise<void>;
   /** Asks the agent over the line; a Failure of the link when there is no answer. */

@@ -64,9 +64,9 @@ export class SimRig implements Rig {
     if (settings.unplugged !== true) await untilAnswers(this);
   }
 
-  async power(on: boolean): Promise<void> {
+  async power(on: boolean, { waits } = { waits: true }): Promise<void> {
     this.card.power(on);
-    if (on) await untilAnswers(this);
+    if (on && waits) await untilAnswers(this);
   }
 
   async reset({ withoutAgent } = { withoutAgent: false }): Promise<void> {

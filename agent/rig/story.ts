@@ -1,19 +1,19 @@
 /** A story: what happens to a card, written once, and told on each rig that can show it. */
 import type { Need, Rig } from "./rig.ts";
 
-export interface Story {
+export interface Story<R extends Rig = Rig> {
   /** A sentence; with it the story is asked for. */
   readonly name: string;
   /** Rows of the acceptance table that it shows. */
   readonly rows: readonly string[];
   readonly needs: readonly Need[];
-  readonly tell: (rig: Rig) => Promise<void>;
+  readonly tell: (rig: R) => Promise<void>;
 }
 
-export function story(
+export function story<R extends Rig = Rig>(
   name: string,
   { rows, needs = [] }: { rows: readonly string[]; needs?: readonly Need[] },
-  tell: (rig: Rig) => Promise<void>,
-): Story {
+  tell: (rig: R) => Promise<void>,
+): Story<R> {
   return { name, rows, needs, tell };
 }

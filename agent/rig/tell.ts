@@ -17,11 +17,11 @@ export interface Told {
 }
 
 /** Why the rig cannot show a story; empty when it can. */
-export function lackOf({ needs }: Story, rig: Rig): string {
+export function lackOf({ needs }: Pick<Story, "needs">, rig: Rig): string {
   return needs.map((need) => rig.lacks[need]).find((reason) => reason !== undefined) ?? "";
 }
 
-export async function tell(story: Story, rig: Rig): Promise<Told> {
+export async function tell<R extends Rig>(story: Story<R>, rig: R): Promise<Told> {
   const lack = lackOf(story, rig);
   if (lack !== "") return { outcome: "skipped", why: lack };
   try {

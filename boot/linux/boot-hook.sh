@@ -164,6 +164,8 @@ load_core() {
 }
 
 load_driver() {
+  # Without modprobe nobody else loads what every driver needs.
+  [ -z "$insmod_from" ] || load watchdog
   case $driver in
     iTCO_wdt)
       # Either of these makes the device that the driver binds to.

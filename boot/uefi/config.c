@@ -21,6 +21,7 @@ void config_defaults(struct config *config) {
       .timeout_ms = PLAN_WATCHDOG_MS,
       .attempts_max = PLAN_ATTEMPTS_MAX,
       .hold_max_ms = PLAN_HOLD_MAX_MS,
+      .hang_slot = slot_none,
   };
   copy_text(config->driver, sizeof config->driver, "\\EFI\\kennel\\kennelwdt.efi");
   for (size_t at = 0; at < config_slots; at += 1) {
@@ -81,10 +82,20 @@ static bool set_slot(struct config_slot *slot, const char *key, const char *valu
   return false;
 }
 
+static bool slot(const char *value, enum slot *into) {
+  for (unsigned at = 0; at < config_slots; at += 1) {
+    if (!text_equal(value, slot_name((enum slot)at))) continue;
+    *into = (enum slot)at;
+    return true;
+  }
+  return false;
+}
+
 static bool set_lab(struct config *config, const char *key, const char *value) {
   if (!config->lab) return false;
   if (text_equal(key, "hang")) return fits(value, config->hang_step, sizeof config->hang_step);
   if (text_equal(key, "hang_at")) return choice(value, "normal", "high", &config->hang_high);
+  if (text_equal(key, "hang_slot")) return slot(value, &config->hang_slot);
   if (text_equal(key, "slow_ms")) return number(value, 0, slow_ms_max, &config->slow_ms);
   return false;
 }

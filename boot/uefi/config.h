@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "bootstate.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -42,6 +43,8 @@ struct config {
   bool lab;
   char hang_step[step_name_bytes];
   bool hang_high;
+  /** Hangs in boots of this slot alone; slot_none: in any. */
+  enum slot hang_slot;
   /** Extra milliseconds in each step of loading. */
   uint64_t slow_ms;
   /** Lines that were not understood, and the number of the first one, from 1. */

@@ -5,9 +5,12 @@ import { runOrFail } from "../../agent/rig/command.ts";
 import { addonPath } from "../../agent/rig/guest.ts";
 import { lockstepProgram } from "../../agent/rig/lockstep/program.ts";
 import { arm64, type Machine, pc } from "../../agent/rig/machines.ts";
-import { type Rigs, rigProgram } from "../../agent/rig/program.ts";
+import { type Benches, bench, rigProgram } from "../../agent/rig/program.ts";
 import { QemuRig } from "../../agent/rig/qemurig.ts";
 import { SimRig } from "../../agent/rig/simrig.ts";
+import { boots } from "../../agent/rig/stories/boots.ts";
+import { stories } from "../../agent/rig/tell.ts";
+import { UefiRig } from "../../agent/rig/uefirig.ts";
 
 const project = path.join(__dirname, "../../..");
 const buildMs = 300_000;
@@ -27,16 +30,25 @@ const emulated =
     await compileAddon(machine);
     return new QemuRig(machine, project, logFolder);
   };
-const rigs: Rigs = {
-  sim: (logFolder) => new SimRig(logFolder),
-  [pc.name]: emulated(pc),
-  [arm64.name]: emulated(arm64),
+/** The boot half is compiled for every run: that takes seconds, and it is never an old one. */
+async function uefi(logFolder: string): Promise<UefiRig> {
+  const bootFolder = path.join(project, ".build/boot");
+  const options = { deadlineMs: buildMs, cwd: project };
+  await runOrFail(process.execPath, ["boot/build.mjs", "--into", bootFolder], options);
+  return new UefiRig(project, logFolder, bootFolder);
+}
+
+const benches: Benches = {
+  sim: bench((logFolder) => new SimRig(logFolder), stories),
+  [pc.name]: bench(emulated(pc), stories),
+  [arm64.name]: bench(emulated(arm64), stories),
+  "qemu-uefi": bench(uefi, boots),
 };
 const [verb, ...rest] = process.argv.slice(2);
 const done =
   verb === "lockstep"
     ? lockstepProgram(rest, project)
-    : rigProgram(process.argv.slice(2), rigs, path.join(project, ".cache/rig"));
+    : rigProgram(process.argv.slice(2), benches, path.join(project, ".cache/rig"));
 done.then((status) => {
   process.exitCode = status;
 });

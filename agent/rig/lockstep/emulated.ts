@@ -5,7 +5,7 @@ import { Failure } from "../../errors.ts";
 import { prepareGuest } from "../guest.ts";
 import { places } from "../init.ts";
 import { pc } from "../machines.ts";
-import { type Guest, startGuest } from "../qemu.ts";
+import { type Guest, kernelBoard, startGuest } from "../qemu.ts";
 import { bootMs } from "../rig.ts";
 import type { Device } from "./run.ts";
 import { forEverMs, parseStep } from "./script.ts";
@@ -51,7 +51,7 @@ export class EmulatedDevice implements Device {
     const parts = { cacheFolder, appFolder: app, main, intoFolder: folder };
     const image = await prepareGuest({ machine: pc, ...parts });
     try {
-      const guest = await startGuest({ image, logFolder: folder });
+      const guest = await startGuest({ image, board: kernelBoard(image), logFolder: folder });
       const device = new EmulatedDevice(guest);
       try {
         await device.booted(0);
