@@ -151,7 +151,7 @@ function cardOf(settings: BootSettings, parts: UefiGuest, folders: Folders): Uef
 
 function badSlot(fault: BootFault | undefined, good: UefiSlot, folders: Folders): UefiSlot {
   if (fault === "kernel_spins") {
-    return { kernel: path.join(folders.bootFolder, "x64/lab/spin.efi") };
+    return { ...good, kernel: path.join(folders.bootFolder, "x64/lab/spin.efi") };
   }
   if (fault !== "damaged_kernel") return good;
   fs.mkdirSync(folders.folder, { recursive: true });

@@ -34,11 +34,12 @@ async function confirmed(rig: BootRig): Promise<Report[]> {
 const lookEveryMs = 500;
 
 /** A boot without any fault: adopted with no gap, confirmed, never reset. */
-async function wellBoot(rig: BootRig, settings: BootSettings): Promise<void> {
+async function wellBoot(rig: BootRig, settings: BootSettings, uncoveredMs = 0): Promise<void> {
   await rig.boot(settings);
   const reports = await confirmed(rig);
   const adopted = reports.find(({ kind }) => kind === "boot:adopted");
-  expect(adopted?.data.uncovered_ms === 0, JSON.stringify(adopted ?? reports));
+  const isCovered = Number(adopted?.data.uncovered_ms) <= uncoveredMs;
+  expect(isCovered, JSON.stringify(adopted ?? reports));
   const { slot, watchdog } = await status(rig);
   expect(slot === "a" && watchdog.armed, `slot ${slot}, ${watchdog.state}`);
   const { present, problem } = await rig.ask("boot.record", {});
@@ -46,6 +47,8 @@ async function wellBoot(rig: BootRig, settings: BootSettings): Promise<void> {
   await rig.wait(settledMs);
   expect(rig.expiries.length === 0, "the watchdog expired");
 }
+/** The driver's probe stops the 6300ESB, and the hook opens it in the next step. */
+const stepMs = 1_000;
 /** Longer than what the loader armed with and the hook gives the agent. */
 const settledMs = 40_000;
 
@@ -85,7 +88,7 @@ async function told(rig: BootRig, { stage, cause = "watchdog" }: Death): Promise
   const { slot } = await status(rig);
   expect(slot === "b", `slot ${slot} was booted`);
   const reports = await confirmed(rig);
-  const died = reports.find(({ kind }) => kind === "boot:died");
+  const died = reports.findLast(({ kind }) => kind === "boot:died");
   expect(died !== undefined, "no report tells of the dead boot");
   expect(died.data.stage === stage && died.data.cause === cause, JSON.stringify(died.data));
 }
@@ -228,6 +231,9 @@ export const boots: readonly BootStory[] = [
     "a boot is adopted without a gap, with the chipset's watchdog",
     { rows: ["A1-03", "A1-16"] },
     (rig) => wellBoot(rig, { timeoutMs: 30_000, device: "iTCO_wdt" }),
+  ),
+  story("an agent takes the 6300ESB from the hook that held it", { rows: ["A1-16"] }, (rig) =>
+    wellBoot(rig, { timeoutMs: 30_000 }, stepMs),
   ),
   dies("a loader that hangs is reset, and the step is named", ["A1-05"], "load_hangs", {
     stage: "os_load",
