@@ -17,7 +17,7 @@ import { type Evidence, evidenceText, hardwareCause } from "../machines/resetcau
 import type { StageLog } from "../machines/stagelog.ts";
 import type { ResponseOf } from "../wire/commands.ts";
 import type { HandOff } from "../wire/handoff.ts";
-import { fromHandOff, whatIsLeft } from "./arrival.ts";
+import { fromHandOff, wayTo, whatIsLeft } from "./arrival.ts";
 import { bootCodec } from "./bootcodec.ts";
 import { historyOf, stagesOf, timelinesOf } from "./boottold.ts";
 
@@ -84,10 +84,17 @@ export class BootHead {
     return this.handOff !== null;
   }
 
-  /** The kernel's uptime when the timeline began; 0 where firmware tells of its own. */
-  get beganMs(): number {
-    const isOurs = this.handOff === null || !this.continues;
-    return isOurs && "log" in this.state ? (this.state.log[0]?.startMs ?? 0) : 0;
+  /**
+   * The way to the watchdog's first adoption in this boot, also for a later agent. `beganMs`: the
+   * kernel's uptime when its stages began; 0 where firmware tells of its own.
+   */
+  wayHere(): { beganMs: number; stages: ResponseOf<"boot.timeline">["stages"] } {
+    const { handOff, config, entry } = this;
+    const isLater = this.isRestart && entry?.arrival !== undefined;
+    const log = isLater ? wayTo(entry.arrival, handOff, config.plan) : this.log;
+    const isOurs = handOff === null || !(this.continues || isLater);
+    const beganMs = isOurs ? (log[0]?.startMs ?? 0) : 0;
+    return { beganMs, stages: stagesOf(log, config.plan, this.io.clock.now()) };
   }
 
   /**
@@ -177,8 +184,13 @@ export class BootHead {
     const atMs = this.io.clock.now();
     const { countdown, hook } = this;
     const { isOneClock: oneClock } = this.io.platform;
-    const { uncoveredMs, because } = coverage({ countdown, hook, runningMs, atMs, oneClock });
+    const noted = this.entry?.arrival;
+    const { uncoveredMs, because } =
+      noted === undefined
+        ? coverage({ countdown, hook, runningMs, atMs, oneClock })
+        : { ...noted, because: "as the first agent of this boot found it" };
     this.uncoveredMs = uncoveredMs;
+    this.journal.stage(record.arrived(this.journal.value, { atMs: Math.round(atMs), uncoveredMs }));
     this.tellHook(facts);
     const remaining_ms = Math.max(Math.round(runningMs ?? 0), 0);
     this.emit({ kind: "boot:adopted", remaining_ms, uncovered_ms: uncoveredMs, because });

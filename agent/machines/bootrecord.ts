@@ -40,6 +40,16 @@ export interface BootEntry {
   readonly confirmed: boolean;
   /** When each stage began, ms since power-on, and who refreshed in it; absent = not noted. */
   readonly stages?: readonly StageStart[];
+  /** How the first agent of this boot found the watchdog; absent until one has taken it over. */
+  readonly arrival?: ArrivalNote;
+}
+
+/** Kept for later agents on the same boot, which find the watchdog as the first one left it. */
+export interface ArrivalNote {
+  /** When it was taken over, monotonic ms of the same machine boot. */
+  readonly atMs: number;
+  /** Time before that in which nothing is known to have counted, ms. */
+  readonly uncoveredMs: number;
 }
 
 export interface StageStart {
@@ -151,6 +161,7 @@ export function beginBoot(record: BootRecord, begin: Begin): Begun {
     cause: "unknown",
     culprit: "",
     confirmed: restart ? previous.confirmed : false,
+    ...(restart && previous.arrival !== undefined ? { arrival: previous.arrival } : {}),
   };
   const past = previous === null ? record.past : [...record.past, previous].slice(-pastMax);
   const next: BootRecord = {
@@ -257,6 +268,13 @@ export function mark(
   });
   const noted = stages.length === 0 ? {} : { stages };
   return { ...record, current: { ...record.current, stage, step, uptimeMs, ...noted } };
+}
+
+/** Notes how the watchdog was found, unless an agent before this one did. */
+export function arrived(record: BootRecord, arrival: ArrivalNote): BootRecord {
+  const { current } = record;
+  if (current === null || current.arrival !== undefined) return record;
+  return { ...record, current: { ...current, arrival } };
 }
 
 /** A boot has five. */
