@@ -111,7 +111,7 @@ export class BootHead {
     const current = journal.value.current;
     if (current !== null && current.machine === "" && this.isOfFirmware(current)) {
       const claimed = { ...journal.value, current: { ...current, machine }, crashRecords };
-      journal.stage(record.amend(claimed, hardware));
+      journal.stage(this.blamed(record.amend(claimed, hardware)));
       this.continues = true;
       return;
     }
@@ -131,7 +131,7 @@ export class BootHead {
     const claimed = this.continues
       ? record.amend(record.claim(begun, this.handOff as HandOff), hardware)
       : begun;
-    journal.stage({ ...claimed, crashRecords });
+    journal.stage(this.blamed({ ...claimed, crashRecords }));
   }
 
   /** Tells of this start and of every ended boot the host has not been told of yet. */
@@ -320,6 +320,12 @@ export class BootHead {
   /** A damaged hand-off record hides which boot it tells of: it is the one no Linux has claimed. */
   private isOfFirmware(entry: record.BootEntry): boolean {
     return this.handOffProblem !== null || entry.boot === this.handOff?.boot;
+  }
+
+  private blamed(next: record.BootRecord): record.BootRecord {
+    const known = this.journal.value.crashRecords ?? [];
+    const isNew = (name: string): boolean => !known.includes(name);
+    return record.blame(next, this.io.platform.panicText(next.crashRecords?.filter(isNew) ?? []));
   }
 
   /** A crash record that was there at the start before is not of this reset. */

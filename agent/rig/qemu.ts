@@ -27,7 +27,7 @@ export interface GuestStart {
   readonly image: Pick<GuestImage, "machine" | "stateDisk">;
   /** What stands before the guest's own devices: board, firmware or kernel, as QEMU's arguments. */
   readonly board: readonly string[];
-  /** Gets console.log, qmp.log and qemu.log; kept after the run. */
+  /** Gets console.log, link.log (the guest's end of the line), qmp.log, qemu.log; kept. */
   readonly logFolder: string;
   /** Memory of the card, MB. Node with its initrd wants 512. */
   readonly memoryMb?: number;
@@ -74,7 +74,7 @@ export function qemuIsHere({ program }: Machine): boolean {
 const qmpFd = 3;
 
 function argumentsFor(start: GuestStart): string[] {
-  const { image, memoryMb = 512 } = start;
+  const { image, logFolder, memoryMb = 512 } = start;
   const { machine } = image;
   const flags: Flag[] = [
     ["-accel", "tcg"],
@@ -87,7 +87,10 @@ function argumentsFor(start: GuestStart): string[] {
     ["-device", "virtio-blk-pci,drive=state,serial=state"],
     ["-chardev", "stdio,id=console,signal=off"],
     ["-serial", "chardev:console"],
-    ["-chardev", "pty,id=link"],
+    [
+      "-chardev",
+      `pty,id=link,logappend=on,logfile=${path.join(logFolder, "link.log").replaceAll(",", ",,")}`,
+    ],
     machine.link,
     ["-chardev", `socket,id=qmp,fd=${qmpFd}`],
     ["-mon", "chardev=qmp,mode=control"],

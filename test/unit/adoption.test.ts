@@ -165,6 +165,7 @@ function boot(disk: SimDisk, machine: string, changes: Partial<HandOff> = {}) {
     bootHook: () => record,
     resetCause: () => "unknown",
     crashRecords: () => [],
+    panicText: () => "",
     commandLine: () => "",
     reboot: () => undefined,
     names: () => ({ os: "", host: "", release: "", version: "", machine: "" }),

@@ -104,6 +104,9 @@ async function panics(rig: BootRig): Promise<void> {
   await rig.change({ timeoutMs, lock: true, fault: "kernel_panics" });
   await expiry(rig, 1);
   await told(rig, { stage: "hand_off", cause: "panic" });
+  const died = (await reportsOf(rig)).findLast(({ kind }) => kind === "boot:died");
+  const words = died?.data.culprit;
+  expect(words === "sysrq triggered crash", `the kernel's words are told as: ${words}`);
 }
 
 async function told(rig: BootRig, { stage, cause = "watchdog" }: Death): Promise<void> {
