@@ -18,7 +18,7 @@ import { type Evidence, evidenceText, hardwareCause } from "../machines/resetcau
 import type { StageLog } from "../machines/stagelog.ts";
 import type { ResponseOf } from "../wire/commands.ts";
 import type { HandOff } from "../wire/handoff.ts";
-import { fromHandOff, whatIsLeft } from "./arrival.ts";
+import { fromHandOff, wayTo, whatIsLeft } from "./arrival.ts";
 import { bootCodec } from "./bootcodec.ts";
 import { historyOf, stagesOf, timelinesOf } from "./boottold.ts";
 
@@ -85,10 +85,17 @@ export class BootHead {
     return this.handOff !== null;
   }
 
-  /** The kernel's uptime when the timeline began; 0 where firmware tells of its own. */
-  get beganMs(): number {
-    const isOurs = this.handOff === null || !this.continues;
-    return isOurs && "log" in this.state ? (this.state.log[0]?.startMs ?? 0) : 0;
+  /**
+   * The way to the watchdog's first adoption in this boot, also for a later agent. `beganMs`: the
+   * kernel's uptime when its stages began; 0 where firmware tells of its own.
+   */
+  wayHere(): { beganMs: number; stages: ResponseOf<"boot.timeline">["stages"] } {
+    const { handOff, config, entry } = this;
+    const isLater = this.isRestart && entry?.arrival !== undefined;
+    const log = isLater ? wayTo(entry.arrival, handOff, config.plan) : this.log;
+    const isOurs = handOff === null || !(this.continues || isLater);
+    const beganMs = isOurs ? (log[0]?.startMs ?? 0) : 0;
+    return { beganMs, stages: stagesOf(log, config.plan, this.io.clock.now()) };
   }
 
   /**
@@ -112,7 +119,8 @@ export class BootHead {
     const begin = {
       randomId: io.platform.randomId(),
       machine,
-      hardware,
+      // What ended the boot before is no word on ours, when there was one in between.
+      hardware: this.wasBetween() ? ("unknown" as const) : hardware,
       attemptsMax: config.plan.attemptsMax,
     };
     if (current?.machine === machine) {
@@ -180,8 +188,13 @@ export class BootHead {
     const isActive = facts?.state === "active";
     const rounds = roundsOf(facts?.driver ?? null);
     const arrival: Arrival = { countdown, hook, leftMs, isActive, rounds, atMs, oneClock };
-    const { uncoveredMs, because } = coverage(arrival);
+    const noted = this.entry?.arrival;
+    const { uncoveredMs, because } =
+      noted === undefined
+        ? coverage(arrival)
+        : { ...noted, because: "as the first agent of this boot found it" };
     this.uncoveredMs = uncoveredMs;
+    this.journal.stage(record.arrived(this.journal.value, { atMs: Math.round(atMs), uncoveredMs }));
     this.tellHook(facts);
     const remaining_ms = counted(arrival) ? Math.max(Math.round(leftMs ?? 0), 0) : 0;
     this.emit({ kind: "boot:adopted", remaining_ms, uncovered_ms: uncoveredMs, because });
@@ -319,6 +332,13 @@ export class BootHead {
     const crashed = known === undefined ? null : found.some((name) => !known.includes(name));
     const firmware = this.handOff?.hardware_cause ?? this.io.platform.resetCause();
     return { bootStatus, crashed, firmware };
+  }
+
+  /** Firmware knows of a boot after the one that our record calls current: no agent came in it. */
+  private wasBetween(): boolean {
+    const before = this.handOff?.previous?.boot;
+    const ids = record.idsOfCurrent(this.journal.value);
+    return before !== undefined && ids !== null && !ids.includes(before);
   }
 
   private tellOf(entry: record.BootEntry, told: number): void {

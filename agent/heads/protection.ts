@@ -31,8 +31,7 @@ export class ProtectionHead {
     const { boot, watchdog, config, io } = this.agent;
     const state = watchdog.status();
     return cardPlan({
-      stages: boot.timeline().stages,
-      beganMs: boot.beganMs,
+      ...boot.wayHere(),
       firmwareMs: boot.countdown?.granted_ms ?? null,
       wasInterrupted: boot.uncoveredMs > 0,
       found: watchdog.found,

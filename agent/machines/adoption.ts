@@ -172,8 +172,9 @@ export function counted(arrival: Arrival): boolean {
  * changed since the hook looked, or to have fallen as the firmware's record promised.
  */
 function kept(arrival: Arrival): boolean {
-  const { leftMs, hook } = arrival;
-  if (leftMs === null) return false;
+  const { leftMs, isActive, hook } = arrival;
+  // Whoever opened it in between may have started it anew.
+  if (leftMs === null || isActive) return false;
   const beforeMs = hook?.leftMs ?? null;
   return beforeMs === null ? agrees(arrival) : leftMs !== beforeMs;
 }
