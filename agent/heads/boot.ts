@@ -9,9 +9,10 @@ import type { Disk } from "../io/disk.ts";
 import type { Platform } from "../io/platform.ts";
 import type { WatchdogFacts } from "../io/watchdog.ts";
 import { Journal } from "../journal.ts";
-import { coverage, disagreement, type Hook } from "../machines/adoption.ts";
+import { type Arrival, counted, coverage, disagreement, type Hook } from "../machines/adoption.ts";
 import * as boot from "../machines/boot.ts";
 import * as record from "../machines/bootrecord.ts";
+import { roundsOf } from "../machines/drivers.ts";
 import { step } from "../machines/fsm.ts";
 import { type Evidence, evidenceText, hardwareCause } from "../machines/resetcause.ts";
 import type { StageLog } from "../machines/stagelog.ts";
@@ -177,22 +178,25 @@ export class BootHead {
   }
 
   /**
-   * The agent has the watchdog. `runningMs`: what the device had left just before it was opened,
-   * or null when nothing shows that it was counting. `facts`: as they were then.
+   * The agent has the watchdog. `leftMs`: what the device showed as left just before it was opened,
+   * or null when that is no counter. `facts`: as they were then.
    */
-  adopted(runningMs: number | null, facts: WatchdogFacts | null): void {
+  adopted(leftMs: number | null, facts: WatchdogFacts | null): void {
     const atMs = this.io.clock.now();
     const { countdown, hook } = this;
     const { isOneClock: oneClock } = this.io.platform;
+    const isActive = facts?.state === "active";
+    const rounds = roundsOf(facts?.driver ?? null);
+    const arrival: Arrival = { countdown, hook, leftMs, isActive, rounds, atMs, oneClock };
     const noted = this.entry?.arrival;
     const { uncoveredMs, because } =
       noted === undefined
-        ? coverage({ countdown, hook, runningMs, atMs, oneClock })
+        ? coverage(arrival)
         : { ...noted, because: "as the first agent of this boot found it" };
     this.uncoveredMs = uncoveredMs;
     this.journal.stage(record.arrived(this.journal.value, { atMs: Math.round(atMs), uncoveredMs }));
     this.tellHook(facts);
-    const remaining_ms = Math.max(Math.round(runningMs ?? 0), 0);
+    const remaining_ms = counted(arrival) ? Math.max(Math.round(leftMs ?? 0), 0) : 0;
     this.emit({ kind: "boot:adopted", remaining_ms, uncovered_ms: uncoveredMs, because });
     this.send({ kind: "adopted", atMs });
   }
