@@ -118,7 +118,8 @@ export class BootHead {
     const begin = {
       randomId: io.platform.randomId(),
       machine,
-      hardware,
+      // What ended the boot before is no word on ours, when there was one in between.
+      hardware: this.wasBetween() ? ("unknown" as const) : hardware,
       attemptsMax: config.plan.attemptsMax,
     };
     if (current?.machine === machine) {
@@ -327,6 +328,13 @@ export class BootHead {
     const crashed = known === undefined ? null : found.some((name) => !known.includes(name));
     const firmware = this.handOff?.hardware_cause ?? this.io.platform.resetCause();
     return { bootStatus, crashed, firmware };
+  }
+
+  /** Firmware knows of a boot after the one that our record calls current: no agent came in it. */
+  private wasBetween(): boolean {
+    const before = this.handOff?.previous?.boot;
+    const ids = record.idsOfCurrent(this.journal.value);
+    return before !== undefined && ids !== null && !ids.includes(before);
   }
 
   private tellOf(entry: record.BootEntry, told: number): void {

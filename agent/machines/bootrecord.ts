@@ -223,7 +223,7 @@ export function claim(record: BootRecord, firmware: FirmwareBoot): BootRecord {
   };
 }
 
-/** Another slot than before, after a boot that was not confirmed: that one's attempts are used up. */
+/** Another slot than before, after a boot that failed: that one's attempts are used up. */
 function givenUp(record: BootRecord, firmware: FirmwareBoot): { a?: number; b?: number } {
   const { previous, slot, attempts_max: attemptsMax = 0 } = firmware;
   if (previous === undefined || previous.slot === "safe" || previous.slot === slot) return {};
@@ -240,6 +240,17 @@ function withPrevious(
   const { boot, slot, stage, step, uptime_ms: uptimeMs, confirmed, cause } = previous;
   const entry = { boot, slot, stage, step, uptimeMs, confirmed, cause, machine: "", culprit: "" };
   return [...past, entry].slice(-pastMax);
+}
+
+/**
+ * The ids that the current boot of the machine has had: each agent on it gives one, and firmware
+ * knows the first. null where there is no boot, or more agents than are remembered.
+ */
+export function idsOfCurrent({ current, past }: BootRecord): string[] | null {
+  if (current === null) return null;
+  const isFirst = past.findLastIndex(({ cause }) => cause !== "agent_restart");
+  if (isFirst < 0 && past.length === pastMax) return null;
+  return [current, ...past.slice(isFirst + 1)].map(({ boot }) => boot);
 }
 
 /** Notes how far the current boot came. */

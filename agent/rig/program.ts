@@ -62,9 +62,10 @@ export async function rigProgram(argv: string[], benches: Benches, logs: string)
     const chosen = choose(bench, wanted, values.all === true);
     return await runAll(chosen, bench, newFolder(logs, values.rig));
   } catch (error) {
-    if (!(error instanceof Failure)) throw error;
-    process.stderr.write(`${error.message}\n`);
-    return error.exit;
+    const isKnown = error instanceof Failure;
+    const message = error instanceof Error ? error.message : String(error);
+    process.stderr.write(`${isKnown ? "" : "the rig has a defect: "}${message}\n`);
+    return isKnown ? error.exit : exitCodes.rig;
   }
 }
 
