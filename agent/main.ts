@@ -7,6 +7,7 @@ import type { AgentIo } from "./agentio.ts";
 import { type AgentConfig, configure, parseSettings, type Settings } from "./config.ts";
 import { exitCodes, Failure } from "./errors.ts";
 import { findBootControls } from "./io/bootcontrols.ts";
+import { bootHolderOf } from "./io/bootholder.ts";
 import { RealClock } from "./io/clock.ts";
 import { type Disk, FileDisk } from "./io/disk.ts";
 import { readDoctorFacts } from "./io/doctor.ts";
@@ -18,7 +19,7 @@ import { ServiceManager, watchdogName } from "./io/supervisor.ts";
 import { DeviceTee, type Tee } from "./io/tee.ts";
 import type { Watchdog } from "./io/watchdog.ts";
 import { realRoots } from "./io/watchdogfacts.ts";
-import { parseHook } from "./machines/adoption.ts";
+import { type Hook, parseHook } from "./machines/boothook.ts";
 import { examine } from "./machines/doctor.ts";
 import { SimDisk } from "./sim/disk.ts";
 import { Random } from "./sim/random.ts";
@@ -175,7 +176,7 @@ function findWatchdog(
         ? handedOverFirst(findWatchdogs(sys, dev, proc, manager), fds)
         : [new LinuxWatchdog(device, realRoots, manager)];
     if (watchdog !== undefined) {
-      watchdog.bootHolder = bootHolderOf(watchdog.path);
+      watchdog.bootHolder = bootHolderOf(watchdog.path, whatHookLeft());
       native(); // a device that nothing here can drive is no device
       return { watchdog, problem: "" };
     }
@@ -186,11 +187,9 @@ function findWatchdog(
   }
 }
 
-/** The process that the boot hook left with this device open; null without one. */
-function bootHolderOf(path: string): number | null {
-  const text = new LinuxPlatform(null).bootHook();
-  const hook = text === null ? "" : parseHook(text);
-  return typeof hook !== "string" && hook.device === path ? hook.holder : null;
+function whatHookLeft(): Hook | null {
+  const hook = parseHook(new LinuxPlatform(null).bootHook() ?? "");
+  return typeof hook === "string" ? null : hook;
 }
 
 type Log = (line: string) => void;
