@@ -1,8 +1,8 @@
 /** What firmware and the early userspace hook left: read once, and refused where damaged. */
 import { Failure } from "../errors.ts";
 import type { Platform } from "../io/platform.ts";
-import { type Hook, parseHook } from "../machines/adoption.ts";
 import type * as boot from "../machines/boot.ts";
+import { type Hook, parseHook } from "../machines/boothook.ts";
 import type { ArrivalNote } from "../machines/bootrecord.ts";
 import type { StageLog } from "../machines/stagelog.ts";
 import { decodeHandOff, type HandOff } from "../wire/handoff.ts";

@@ -33,12 +33,13 @@ export class ProtectionHead {
     return cardPlan({
       ...boot.wayHere(),
       firmwareMs: boot.countdown?.granted_ms ?? null,
+      firmwareLocks: boot.countdown?.locked ?? null,
       wasInterrupted: boot.uncoveredMs > 0,
       found: watchdog.found,
       state,
       everyMs: state.promise_ms * config.runtime.refreshFraction,
       commandLine: io.platform.commandLine(),
-      hook: io.platform.bootHook() ?? "",
+      hook: boot.hook,
     });
   }
 

@@ -276,7 +276,7 @@ export class WatchdogHead {
         return this.attempt("open", () => this.open(effect.hardwareMs));
       case "serve": {
         const { hardwareMs, promiseMs } = effect;
-        return this.attempt("open", () => {
+        return this.attempt("serve", () => {
           this.refreshing?.serve({ hardwareMs, promiseMs, minGapMs: this.minGapMs(hardwareMs) });
           return null;
         });
@@ -376,7 +376,7 @@ export class WatchdogHead {
   }
 
   private attempt(
-    operation: "open" | "refresh" | "disarm",
+    operation: runtime.Operation,
     act: () => runtime.Event | null,
   ): runtime.Event | null {
     try {

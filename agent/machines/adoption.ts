@@ -4,75 +4,15 @@
  * Nothing is taken for covered that nothing shows. Pure.
  */
 import type { WatchdogFacts } from "../io/watchdog.ts";
-
-/** What boot/linux/boot-hook.sh left in /run/kennel/boot-hook. Times are ms on the clock. */
-export interface Hook {
-  readonly driver: string;
-  readonly method: Method;
-  readonly device: string;
-  /** Before the driver was loaded, after it, and once the device was open; null = it was not. */
-  readonly beganMs: number;
-  readonly loadedMs: number | null;
-  readonly openedMs: number | null;
-  /** What the device showed as left just after loading, ms; null where it shows none. */
-  readonly leftMs: number | null;
-  /** The process that has the device open for the agent. */
-  readonly holder: number | null;
-  readonly adoptWithinMs: number;
-  /** A watchdog was there before the hook: what its driver did to a countdown is not known. */
-  readonly before: boolean;
-  readonly problem: string;
-}
-
-const methods = ["lock", "hold", "open_timeout", "leave", "none"] as const;
-export type Method = (typeof methods)[number];
-
-/** Lines that a hook's record can have; more is not one. */
-const linesMax = 32;
-const problemCharactersMax = 160;
-
-/** Reads the record; a mistake is told as text. */
-export function parseHook(text: string): Hook | string {
-  const lines = text.split("\n").filter((line) => line !== "");
-  if (lines.length > linesMax) return `${lines.length} lines`;
-  const found = new Map(
-    lines.map((line): [string, string] => {
-      const at = line.indexOf("=");
-      return [line.slice(0, at), line.slice(at + 1)];
-    }),
-  );
-  const version = found.get("version");
-  if (version !== "1") return `version ${version ?? "missing"}, this agent knows 1`;
-  const method = methods.find((name) => name === found.get("method"));
-  const beganMs = secondsOf(found.get("began"));
-  const adoptWithinMs = secondsOf(found.get("adopt_within"));
-  if (method === undefined) return "no method that is known";
-  if (beganMs === null || adoptWithinMs === null) return "no times";
-  const holder = Number(found.get("holder") ?? Number.NaN);
-  return {
-    driver: found.get("driver") ?? "",
-    method,
-    device: found.get("device") ?? "",
-    beganMs,
-    loadedMs: secondsOf(found.get("loaded")),
-    openedMs: secondsOf(found.get("opened")),
-    leftMs: secondsOf(found.get("left")),
-    holder: Number.isInteger(holder) && holder > 1 ? holder : null,
-    adoptWithinMs,
-    before: found.get("before") !== "no",
-    problem: (found.get("problem") ?? "").slice(0, problemCharactersMax),
-  };
-}
-
-function secondsOf(text: string | undefined): number | null {
-  return text !== undefined && /^\d{1,9}(\.\d{1,3})?$/.test(text) ? Number(text) * 1000 : null;
-}
+import type { Hook } from "./boothook.ts";
 
 /** The firmware's countdown at its last refresh, on this clock. */
 export interface Countdown {
   readonly refreshed_ms: number;
   readonly remaining_ms: number;
   readonly granted_ms: number;
+  /** Firmware set the hardware's lock; absent where it does not say. */
+  readonly locked?: boolean | undefined;
 }
 
 export interface Arrival {
@@ -121,9 +61,15 @@ export function coverage(arrival: Arrival): Coverage {
 }
 
 function covered(hook: Hook, arrival: Arrival, sinceMs: (ms: number) => number): Coverage {
-  const { atMs } = arrival;
+  const { atMs, countdown } = arrival;
   switch (hook.method) {
     case "lock": {
+      if (countdown?.locked === false) {
+        return {
+          uncoveredMs: sinceMs(atMs),
+          because: "the hook counts on a lock, firmware set none",
+        };
+      }
       const dueMs = (hook.loadedMs ?? hook.beganMs) + hook.adoptWithinMs;
       if (atMs <= dueMs + agreementMs) {
         return { uncoveredMs: 0, because: "firmware locked the countdown" };

@@ -117,6 +117,10 @@ is_locked() {
 }
 
 choose_method() {
+  if [ "$method" = lock ] && [ "$driver" = i6300esb ] && ! is_locked; then
+    note "the countdown is not locked: the device is held open instead"
+    method=hold
+  fi
   [ "$method" = auto ] || return 0
   case $driver in
     # Its probe stops a countdown, unless firmware locked it.

@@ -5,16 +5,10 @@ import * as assert from "uvu/assert";
 import { configure } from "../../agent/config.ts";
 import type { AgentEvent } from "../../agent/events.ts";
 import { BootHead } from "../../agent/heads/boot.ts";
-import { isBootHolder, takeFrom } from "../../agent/io/bootholder.ts";
+import { bootHolderOf, isBootHolder, takeFrom } from "../../agent/io/bootholder.ts";
 import type { Platform } from "../../agent/io/platform.ts";
-import {
-  type Arrival,
-  counted,
-  coverage,
-  disagreement,
-  type Hook,
-  parseHook,
-} from "../../agent/machines/adoption.ts";
+import { type Arrival, counted, coverage, disagreement } from "../../agent/machines/adoption.ts";
+import { type Hook, parseHook } from "../../agent/machines/boothook.ts";
 import { SimClock } from "../../agent/sim/clock.ts";
 import { SimDisk } from "../../agent/sim/disk.ts";
 import { Random } from "../../agent/sim/random.ts";
@@ -83,6 +77,11 @@ const kept = hookOf({ method: "open_timeout", openedMs: null, holder: null, left
 const cases: readonly (readonly [string, Partial<Arrival>, number])[] = [
   ["held: from loading to opening", {}, 70],
   ["locked by firmware", { hook: hookOf({ method: "lock", openedMs: null }) }, 0],
+  [
+    "the hook was told that it is locked, and firmware knows that it is not",
+    { countdown: { ...armed, locked: false }, hook: hookOf({ method: "lock", openedMs: null }) },
+    10_000,
+  ],
   [
     "locked, and yet alive after its deadline",
     { hook: hookOf({ method: "lock" }), atMs: 71_000 },
@@ -275,6 +274,15 @@ adoption(
     }
   },
 );
+
+adoption("the hook's holder is known by every name of its device, and for no other device", () => {
+  const hook = hookOf();
+  assert.is(bootHolderOf("/dev/watchdog0", hook), 123);
+  assert.is(bootHolderOf("/dev/watchdog", hook), 123, "the alias of the first one");
+  assert.is(bootHolderOf("/dev/watchdog1", hook), null);
+  assert.is(bootHolderOf("/dev/watchdog", hookOf({ device: "" })), null);
+  assert.is(bootHolderOf("/dev/watchdog0", null), null);
+});
 
 adoption("a device that somebody else has stays busy, and the error is his", () => {
   let tries = 0;

@@ -82,6 +82,17 @@ for (const shell of shells) {
     }
   });
 
+  hook(`a lock that boot.conf counts on and is not set: the device is held, ${under}`, () => {
+    const root = new HookRoot();
+    root.addPci(pci.i6300esb, 2);
+    root.write("etc/kennel/boot.conf", "method=lock\n");
+    root.modprobe(`[ "$1" = i6300esb ] || exit 0\n${root.registers}`);
+    const { record } = root.run(shell);
+    assert.is(record.get("method"), "hold");
+    assert.match(record.get("problem") ?? "", /not locked/);
+    letGo(Number(record.get("holder")));
+  });
+
   hook(`A1-17 a TCO gets its open_timeout before its driver registers, ${under}`, () => {
     const root = new HookRoot();
     root.addPci(pci.lpc);

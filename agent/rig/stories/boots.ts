@@ -134,7 +134,7 @@ async function slowLoad(rig: BootRig): Promise<void> {
 }
 
 async function thirdTime(rig: BootRig): Promise<void> {
-  await rig.boot({ timeoutMs: 8_000, fault: "kernel_panics", lock: true, attempts: 3 });
+  await rig.boot({ timeoutMs, fault: "kernel_panics", lock: true, attempts: 3 });
   await expiry(rig, 3);
   const reports = await confirmed(rig);
   const { slot } = await status(rig);
