@@ -36,7 +36,8 @@ export interface GuestStart {
 /** A running guest. All times are `performance.now()` milliseconds of this process. */
 export interface Guest {
   readonly pid: number;
-  readonly startedMs: number;
+  /** When QEMU first answered, which is when its clocks and counters begin. */
+  readonly runsMs: number;
   /** The pty behind the guest's second UART: a path to open as a serial port. */
   readonly serialPath: string;
   /** What the console said, oldest first, at most `consoleLinesMax`. */
@@ -117,7 +118,6 @@ export function consoleOptions({ consoleName }: Machine): string {
 
 /** Boots the guest and returns as soon as QEMU runs it; wait for what it says with `until`. */
 export async function startGuest(start: GuestStart): Promise<Guest> {
-  const startedMs = performance.now();
   fs.mkdirSync(start.logFolder, { recursive: true });
   const log = (file: string, text: string): void =>
     fs.appendFileSync(path.join(start.logFolder, file), text);
@@ -155,12 +155,13 @@ export async function startGuest(start: GuestStart): Promise<Guest> {
       await Promise.race([exited, delay(stopMs, undefined, { ref: false })]);
       throw seen.ended === undefined ? error : died(seen, machine);
     });
+    const runsMs = performance.now();
     const serialPath = await ptyOf(qmp);
     const cable = fs.openSync(serialPath, cableFlags);
     exited.then(() => fs.closeSync(cable));
     return {
       pid: child.pid ?? 0,
-      startedMs,
+      runsMs,
       serialPath,
       console: seen.console,
       events: seen.events,

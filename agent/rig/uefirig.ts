@@ -98,7 +98,7 @@ export class UefiRig extends QemuRig implements BootRig {
     if (countdown === undefined || counter === undefined) return undefined;
     // The processor's counter runs from the start of QEMU, through every reset.
     const zeroMs = (counter.zero * 1000) / counter.hz;
-    return this.card.startedMs + zeroMs + countdown.refreshed_ms;
+    return this.card.runsMs + zeroMs + countdown.refreshed_ms;
   }
 
   press(key: string): void {

@@ -63,7 +63,7 @@ function tellTimes(rig: BootRig): void {
   const handedMs = rig.firmwareRefreshMs(rig.now()) ?? 0;
   const times = lines.map(([name, words]) => `${name} ${seconds(at(words) - armedMs)}`);
   const last = `last refresh ${seconds(handedMs - armedMs)}`;
-  process.stdout.write(`measured boot, s after arming: ${[last, ...times].join(", ")}\n`);
+  process.stdout.write(`  measured boot, s after arming: ${[last, ...times].join(", ")}\n`);
 }
 
 function seconds(ms: number): string {
