@@ -9,6 +9,7 @@ import path from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { bootEmulatedCard, type RunningCard } from "../../agent/rig/emulated.ts";
+import { kenneld } from "../../agent/rig/guestshell.ts";
 import { places } from "../../agent/rig/init.ts";
 import { pc } from "../../agent/rig/machines.ts";
 import { qemuIsHere } from "../../agent/rig/qemu.ts";
@@ -38,7 +39,7 @@ if [ ! -e ${places.state}/came ]; then
   echo "guest: nobody comes"
   while :; do sleep 1; done
 fi
-exec node kenneld.cjs --port ${pc.port} --state ${places.state} --watchdog require --promise 60
+exec ${kenneld} --port ${pc.port} --state ${places.state} --watchdog require --promise 60
 `;
 
 let running: RunningCard | undefined;

@@ -9,6 +9,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { bootEmulatedCard, type RunningCard } from "../../agent/rig/emulated.ts";
+import { kenneld } from "../../agent/rig/guestshell.ts";
 import { places, said } from "../../agent/rig/init.ts";
 import { pc } from "../../agent/rig/machines.ts";
 import { qemuIsHere } from "../../agent/rig/qemu.ts";
@@ -30,7 +31,7 @@ const askEveryMs = 5_000;
 const bootMs = 180_000;
 
 const agent = [
-  `node kenneld.cjs --port ${pc.port} --state ${places.state}`,
+  `${kenneld} --port ${pc.port} --state ${places.state}`,
   `--watchdog require --hardware-max ${hardwareMs / 1000} --promise ${promiseMs / 1000}`,
   "--tee simulate --lab",
 ].join(" ");
