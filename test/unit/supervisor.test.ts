@@ -83,14 +83,22 @@ onNative("a socket that cannot be one, and one that nobody reads", () => {
 });
 
 /** A simulated card whose agent is supervised, and what the supervisor heard: `[state, ms]`. */
-function supervised(everyMs: number, tasks: { name: string; every_s: number }[] = []) {
+function supervised(
+  everyMs: number | null,
+  tasks: { name: string; every_s: number }[] = [],
+  busyUntilMs = 0,
+) {
   const heard: [string, number][] = [];
   const problems = ["descriptor 3 (log) that was handed over is not used: its name is not known"];
   const world: World = card({
     tasks,
     supervisor: {
       everyMs,
-      tell: (state) => heard.push([state, world.clock.now()]),
+      tell: (state) => {
+        if (world.clock.now() < busyUntilMs) return false;
+        heard.push([state, world.clock.now()]);
+        return true;
+      },
       takeProblems: () => problems.splice(0),
     },
   });
@@ -115,7 +123,7 @@ supervision(
 
 supervision("an agent that is awake anyway tells its verdict, and is not woken for it", () => {
   const heard: string[] = [];
-  const tell = (state: string): void => void heard.push(state);
+  const tell = (state: string): boolean => heard.push(state) > 0;
   const told = new Supervision({ everyMs: 20_000, tell, takeProblems: () => [] }, () => undefined);
   for (let nowMs = 0; nowMs <= 600_000; nowMs += 15_000) {
     assert.ok(nowMs <= told.dueMs, `due at ${told.dueMs} ms, before ${nowMs} ms`);
@@ -125,6 +133,42 @@ supervision("an agent that is awake anyway tells its verdict, and is not woken f
   // Awake all the time, it says so twice as often as asked and no more.
   for (let nowMs = 600_001; nowMs <= 700_000; nowMs += 1) told.speak(nowMs, () => true);
   assert.is(heard.length, 42 + 10);
+});
+
+supervision("a supervisor too busy to hear that the agent is ready is told again", () => {
+  for (const everyMs of [5000, null]) {
+    const { world, heard } = supervised(everyMs, [], 20_000);
+    world.advance(60_000);
+    const [first, second] = heard;
+    assert.is(first?.[0], "READY=1");
+    assert.ok(Number(first?.[1]) >= 20_000 && Number(first?.[1]) <= 21_000, `${first?.[1]}`);
+    assert.is(second?.[0], everyMs === null ? undefined : "WATCHDOG=1");
+  }
+  const { world, heard } = supervised(null, [], Infinity);
+  world.advance(200_000);
+  assert.equal([heard, world.resets], [[], []]);
+});
+
+supervision("a descriptor that a busy manager did not take is sent with the next state", () => {
+  const sent: (string | number | undefined)[][] = [];
+  let isBusy = true;
+  const manager = new ServiceManager({ ...environment }, 812, (_, text, ...fd) => {
+    if (isBusy) throw new Error("EAGAIN");
+    sent.push([text.split("\n")[0] ?? "", ...fd]);
+  });
+  manager.keep(5);
+  assert.is(manager.tell("READY=1"), false);
+  isBusy = false;
+  assert.is(manager.tell("READY=1"), true);
+  manager.tell("WATCHDOG=1");
+  assert.equal(sent, [["FDSTORE=1", 5], ["READY=1"], ["WATCHDOG=1"]]);
+  isBusy = true;
+  manager.keep(5);
+  manager.forget();
+  isBusy = false;
+  manager.tell("WATCHDOG=1");
+  assert.equal(sent.at(-1), ["WATCHDOG=1"]);
+  assert.is(sent.length, 4, "what is to be forgotten is not kept after all");
 });
 
 supervision("a blocked loop is silent; one that withholds the refresh on purpose is not", () => {
