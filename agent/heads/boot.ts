@@ -9,10 +9,11 @@ import type { Disk } from "../io/disk.ts";
 import type { Platform } from "../io/platform.ts";
 import type { WatchdogFacts } from "../io/watchdog.ts";
 import { Journal } from "../journal.ts";
-import { coverage, disagreement } from "../machines/adoption.ts";
+import { type Arrival, counted, coverage, disagreement } from "../machines/adoption.ts";
 import * as boot from "../machines/boot.ts";
 import type { Hook } from "../machines/boothook.ts";
 import * as record from "../machines/bootrecord.ts";
+import { roundsOf } from "../machines/drivers.ts";
 import { step } from "../machines/fsm.ts";
 import { type Evidence, evidenceText, hardwareCause } from "../machines/resetcause.ts";
 import type { StageLog } from "../machines/stagelog.ts";
@@ -112,7 +113,7 @@ export class BootHead {
     const current = journal.value.current;
     if (current !== null && current.machine === "" && this.isOfFirmware(current)) {
       const claimed = { ...journal.value, current: { ...current, machine }, crashRecords };
-      journal.stage(record.amend(claimed, hardware));
+      journal.stage(this.blamed(record.amend(claimed, hardware)));
       this.continues = true;
       return;
     }
@@ -132,7 +133,7 @@ export class BootHead {
     const claimed = this.continues
       ? record.amend(record.claim(begun, this.handOff as HandOff), hardware)
       : begun;
-    journal.stage({ ...claimed, crashRecords });
+    journal.stage(this.blamed({ ...claimed, crashRecords }));
   }
 
   /** Tells of this start and of every ended boot the host has not been told of yet. */
@@ -178,22 +179,25 @@ export class BootHead {
   }
 
   /**
-   * The agent has the watchdog. `runningMs`: what the device had left just before it was opened,
-   * or null when nothing shows that it was counting. `facts`: as they were then.
+   * The agent has the watchdog. `leftMs`: what the device showed as left just before it was opened,
+   * or null when that is no counter. `facts`: as they were then.
    */
-  adopted(runningMs: number | null, facts: WatchdogFacts | null): void {
+  adopted(leftMs: number | null, facts: WatchdogFacts | null): void {
     const atMs = this.io.clock.now();
     const { countdown, hook } = this;
     const { isOneClock: oneClock } = this.io.platform;
+    const isActive = facts?.state === "active";
+    const rounds = roundsOf(facts?.driver ?? null);
+    const arrival: Arrival = { countdown, hook, leftMs, isActive, rounds, atMs, oneClock };
     const noted = this.entry?.arrival;
     const { uncoveredMs, because } =
       noted === undefined
-        ? coverage({ countdown, hook, runningMs, atMs, oneClock })
+        ? coverage(arrival)
         : { ...noted, because: "as the first agent of this boot found it" };
     this.uncoveredMs = uncoveredMs;
     this.journal.stage(record.arrived(this.journal.value, { atMs: Math.round(atMs), uncoveredMs }));
     this.tellHook(facts);
-    const remaining_ms = Math.max(Math.round(runningMs ?? 0), 0);
+    const remaining_ms = counted(arrival) ? Math.max(Math.round(leftMs ?? 0), 0) : 0;
     this.emit({ kind: "boot:adopted", remaining_ms, uncovered_ms: uncoveredMs, because });
     this.send({ kind: "adopted", atMs });
   }
@@ -321,6 +325,12 @@ export class BootHead {
   /** A damaged hand-off record hides which boot it tells of: it is the one no Linux has claimed. */
   private isOfFirmware(entry: record.BootEntry): boolean {
     return this.handOffProblem !== null || entry.boot === this.handOff?.boot;
+  }
+
+  private blamed(next: record.BootRecord): record.BootRecord {
+    const known = this.journal.value.crashRecords ?? [];
+    const isNew = (name: string): boolean => !known.includes(name);
+    return record.blame(next, this.io.platform.panicText(next.crashRecords?.filter(isNew) ?? []));
   }
 
   /** A crash record that was there at the start before is not of this reset. */

@@ -18,8 +18,12 @@ export interface Countdown {
 export interface Arrival {
   readonly countdown: Countdown | null;
   readonly hook: Hook | null;
-  /** What the device had left just before it was opened; null = nothing shows that it counts. */
-  readonly runningMs: number | null;
+  /** What the device showed as left of a round just before it was opened; null = nothing. */
+  readonly leftMs: number | null;
+  /** Linux knows of somebody who opened it, and of nobody who disarmed it since. */
+  readonly isActive: boolean;
+  /** The countdown reaches zero so often before the reset. */
+  readonly rounds: number;
   readonly atMs: number;
   /**
    * Firmware and Linux read one clock. Where they do not, Linux' begins at some time after the
@@ -44,7 +48,7 @@ export function coverage(arrival: Arrival): Coverage {
   const sinceMs = (ms: number): number => Math.max(Math.round(ms - countdown.refreshed_ms), 0);
   const armedUntilMs = countdown.refreshed_ms + countdown.remaining_ms;
   if (hook === null || hook.method === "none" || hook.loadedMs === null) {
-    if (agrees(arrival)) return { uncoveredMs: 0, because: "the countdown never stopped" };
+    if (kept(arrival)) return { uncoveredMs: 0, because: "the countdown never stopped" };
     return { uncoveredMs: sinceMs(atMs), because: "nothing shows that it counted" };
   }
   if (hook.beganMs > armedUntilMs + agreementMs) {
@@ -57,7 +61,7 @@ export function coverage(arrival: Arrival): Coverage {
 }
 
 function covered(hook: Hook, arrival: Arrival, sinceMs: (ms: number) => number): Coverage {
-  const { runningMs, atMs, countdown } = arrival;
+  const { atMs, countdown } = arrival;
   switch (hook.method) {
     case "lock": {
       if (countdown?.locked === false) {
@@ -80,7 +84,7 @@ function covered(hook: Hook, arrival: Arrival, sinceMs: (ms: number) => number):
       return { uncoveredMs, because: "from loading the driver to opening the device" };
     }
     default:
-      if (runningMs !== null) return { uncoveredMs: 0, because: "the driver kept the countdown" };
+      if (kept(arrival)) return { uncoveredMs: 0, because: "the driver kept the countdown" };
       return {
         uncoveredMs: sinceMs(atMs),
         because: "nothing shows that the driver kept the countdown",
@@ -103,11 +107,37 @@ function unarmed({ hook, atMs }: Arrival): Coverage {
   return { uncoveredMs: Math.round(openedMs), because: "the hook armed it, firmware did not" };
 }
 
-/** The device counts, and as the firmware's record promised. */
-function agrees({ countdown, runningMs, atMs, oneClock }: Arrival): boolean {
-  if (runningMs === null || countdown === null) return false;
-  const overMs = runningMs - (countdown.refreshed_ms + countdown.remaining_ms - atMs);
-  return overMs <= agreementMs && (!oneClock || overMs >= -agreementMs);
+/** Whether the device was counting just before it was opened. */
+export function counted(arrival: Arrival): boolean {
+  return arrival.leftMs !== null && (arrival.isActive || kept(arrival));
+}
+
+/**
+ * Whether it has counted ever since the firmware armed it. A time left does not show that: TCO
+ * timers and others that stand still go on showing what was loaded or read last. It has to have
+ * changed since the hook looked, or to have fallen as the firmware's record promised.
+ */
+function kept(arrival: Arrival): boolean {
+  const { leftMs, isActive, hook } = arrival;
+  // Whoever opened it in between may have started it anew.
+  if (leftMs === null || isActive) return false;
+  const beforeMs = hook?.leftMs ?? null;
+  return beforeMs === null ? agrees(arrival) : leftMs !== beforeMs;
+}
+
+/** Drivers tell whole seconds. */
+const stepMs = 1000;
+
+function agrees({ countdown, leftMs, rounds, atMs, oneClock }: Arrival): boolean {
+  if (leftMs === null || countdown === null) return false;
+  const { refreshed_ms, remaining_ms } = countdown;
+  const roundMs = remaining_ms / rounds;
+  // As much as it began with: it may stand still since then.
+  if (leftMs >= Math.floor(roundMs / stepMs) * stepMs) return false;
+  return Array.from({ length: rounds }, (_, round) => leftMs + round * roundMs).some((wholeMs) => {
+    const overMs = wholeMs - (refreshed_ms + remaining_ms - atMs);
+    return overMs <= agreementMs && (!oneClock || overMs >= -agreementMs);
+  });
 }
 
 /** Words that the firmware's and the Linux driver's name of one device have in common. */

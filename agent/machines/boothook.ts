@@ -9,6 +9,8 @@ export interface Hook {
   readonly beganMs: number;
   readonly loadedMs: number | null;
   readonly openedMs: number | null;
+  /** What the device showed as left just after loading, ms; null where it shows none. */
+  readonly leftMs: number | null;
   /** The process that has the device open for the agent. */
   readonly holder: number | null;
   readonly adoptWithinMs: number;
@@ -49,6 +51,7 @@ export function parseHook(text: string): Hook | string {
     beganMs,
     loadedMs: secondsOf(found.get("loaded")),
     openedMs: secondsOf(found.get("opened")),
+    leftMs: secondsOf(found.get("left")),
     holder: Number.isInteger(holder) && holder > 1 ? holder : null,
     adoptWithinMs,
     before: found.get("before") !== "no",

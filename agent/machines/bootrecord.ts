@@ -253,6 +253,13 @@ export function idsOfCurrent({ current, past }: BootRecord): string[] | null {
   return [current, ...past.slice(isFirst + 1)].map(({ boot }) => boot);
 }
 
+/** What the kernel said at the panic that ended the boot before, where nothing else is blamed. */
+export function blame(record: BootRecord, culprit: string): BootRecord {
+  const last = record.past.at(-1);
+  if (last?.cause !== "panic" || last.culprit !== "" || culprit === "") return record;
+  return { ...record, past: [...record.past.slice(0, -1), { ...last, culprit }] };
+}
+
 /** Notes how far the current boot came. */
 export function mark(
   record: BootRecord,

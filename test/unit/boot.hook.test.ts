@@ -61,6 +61,7 @@ for (const shell of shells) {
     assert.is(record.get("began"), "1.25");
     assert.is(record.get("opened"), "1.31");
     assert.is(record.get("before"), "no");
+    assert.not.ok(record.has("left"), "this driver tells no time left");
     assert.not.ok(record.has("problem"), record.get("problem"));
     const holder = Number(record.get("holder"));
     assert.is(root.descriptor(holder, 9), "/dev/null", "the holder has the device open");
@@ -99,10 +100,12 @@ for (const shell of shells) {
     root.modprobe(
       `case $1 in\nwatchdog) mkdir -p "$ROOT/sys/module/watchdog/parameters"\n` +
         `echo "\${2#open_timeout=}" >${parameter} ;;\n` +
-        `iTCO_wdt) cat ${parameter} >>"$ROOT/log"\n${root.registers} ;;\nesac`,
+        `iTCO_wdt) cat ${parameter} >>"$ROOT/log"\n${root.registers}\n` +
+        'echo 17 >"$ROOT/sys/class/watchdog/watchdog0/timeleft" ;;\nesac',
     );
     const { record } = root.run(shell);
     assert.is(record.get("method"), "open_timeout");
+    assert.is(record.get("left"), "17");
     const log = root.read("log").trim().split("\n");
     assert.is(log[0], "watchdog open_timeout=60");
     assert.equal(log.slice(-2), ["iTCO_wdt heartbeat=60", "60"]);

@@ -63,7 +63,7 @@ const locations: Readonly<Record<DeviceName, Readonly<Record<string, string>>>> 
     settimeout_does_not_refresh: "12/4 rewrite: leftMs",
     close_does_not_refresh: "24/4 close: leftMs",
     timeout_forgotten: "21/7 open: timeoutMs, leftMs",
-    clamps: "3/6 timeout 615000: result",
+    clamps: "1/5 timeout 4294968000: result, timeoutMs, leftMs",
     boot_status_lost: "not found",
     counts_once: "12/6 wait 60000: atMs",
   },
