@@ -27,8 +27,9 @@ const core = "agent/(?!(main|launch|teehelper)\\.ts|build\\.d\\.ts)[a-z]+\\.ts|a
 const zones: readonly Zone[] = [
   {
     name: "what only assembles",
-    holds:
-      /^(agent\/((main|launch|teehelper)\.ts|(console|rig)\/|sim\/(world|day)\.ts)|test\/|build\.mjs$)/,
+    holds: new RegExp(
+      `^(${entries}|agent/((console|rig)/|sim/(world|day)\\.ts)|test/|build\\.mjs$)`,
+    ),
     values: anything,
     types: anything,
   },
