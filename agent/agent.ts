@@ -99,11 +99,12 @@ export class Agent {
     const words = this.lastWords.read(this.io.platform.machineBootId(), previous);
     if (words !== null) this.emit(words);
     this.boot.start();
-    const { runningMs, refreshedAgoMs, found } = this.watchdog;
+    const { leftMs, refreshedAgoMs, found } = this.watchdog;
     this.watchdog.start();
     // Arming set the counter anew: one that shows the same as before does not count at all.
-    this.boot.adopted(this.watchdog.runningMs === runningMs ? null : runningMs, found);
-    this.boot.tellUnobserved(this.watchdog.runningMs === runningMs ? null : refreshedAgoMs);
+    const isFrozen = this.watchdog.leftMs === leftMs;
+    this.boot.adopted(isFrozen ? null : leftMs, found);
+    this.boot.tellUnobserved(isFrozen ? null : refreshedAgoMs);
     this.tee.start();
     this.boot.noteTold();
     // The first reports reach the disk in the next turn: the card is guarded as of now.

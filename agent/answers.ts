@@ -2,6 +2,7 @@
 import type { Agent } from "./agent.ts";
 import { Failure } from "./errors.ts";
 import type { Handlers } from "./heads/host.ts";
+import type { Finding } from "./machines/doctor.ts";
 import {
   commands,
   contractVersion,
@@ -239,15 +240,23 @@ function status(agent: Agent): ResponseOf<"card.status"> {
 const findingsPerAnswerMax = 3;
 
 function doctor(agent: Agent, from: number): ResponseOf<"card.doctor"> {
-  const found = agent.io.examine();
+  const found = [...agent.io.examine(), controlsFound(agent.controls.describe())];
   const findings = found.slice(from, from + findingsPerAnswerMax).map((finding) => {
-    const cut = (text: string): string => text.slice(0, findingCharactersMax);
+    // Of foreign files: a character is a byte, so that what fits by count fits the packet.
+    const cut = (text: string): string =>
+      text.replace(/[^\x20-\x7e]/g, "?").slice(0, findingCharactersMax);
     return { ...finding, found: cut(finding.found), next: cut(finding.next) };
   });
   return { findings, more: from + findings.length < found.length };
 }
 
 const findingCharactersMax = 200;
+
+/** What a confirmed boot clears on this platform, as it stands. */
+function controlsFound(told: readonly string[]): Finding {
+  const found = told.length === 0 ? "none: nothing is pending in firmware" : told.join("; ");
+  return { name: "boot_control", ok: true, found, next: "" };
+}
 
 function reports(agent: Agent): Handlers {
   const { ledger } = agent;

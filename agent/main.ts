@@ -8,11 +8,12 @@ import type { AgentIo } from "./agentio.ts";
 import { type AgentConfig, configure, parseSettings, type Settings } from "./config.ts";
 import { exitCodes, Failure } from "./errors.ts";
 import { findBootControls } from "./io/bootcontrols.ts";
+import { bootHolderOf } from "./io/bootholder.ts";
 import { RealClock } from "./io/clock.ts";
 import { DeviceTee } from "./io/devicetee.ts";
 import { type Disk, FileDisk } from "./io/disk.ts";
 import { readDoctorFacts } from "./io/doctor.ts";
-import { findWatchdogs, LinuxWatchdog } from "./io/linuxwatchdog.ts";
+import { findWatchdogs, handedOverFirst, LinuxWatchdog } from "./io/linuxwatchdog.ts";
 import { LinuxPlatform } from "./io/platform.ts";
 import { runProgram } from "./io/programs.ts";
 import { askShutdown } from "./io/shutdown.ts";
@@ -22,7 +23,7 @@ import { launchHelper } from "./io/teeprocess.ts";
 import { SupplicantWatch } from "./io/teesupplicant.ts";
 import type { Watchdog } from "./io/watchdog.ts";
 import { realRoots } from "./io/watchdogfacts.ts";
-import { parseHook } from "./machines/adoption.ts";
+import { type Hook, parseHook } from "./machines/boothook.ts";
 import { examine } from "./machines/doctor.ts";
 import { SimDisk } from "./sim/disk.ts";
 import { Random } from "./sim/random.ts";
@@ -175,12 +176,14 @@ function findWatchdog(
   try {
     const device = settings.watchdog?.device;
     const { sys, dev, proc } = realRoots;
+    const kept = manager.inherited.filter(({ name }) => name === watchdogName);
+    const fds = kept.map(({ fd }) => fd);
     const [watchdog] =
       device === undefined
-        ? findWatchdogs(sys, dev, proc, manager)
+        ? handedOverFirst(findWatchdogs(sys, dev, proc, manager), fds)
         : [new LinuxWatchdog(device, realRoots, manager)];
     if (watchdog !== undefined) {
-      watchdog.bootHolder = bootHolderOf(watchdog.path);
+      watchdog.bootHolder = bootHolderOf(watchdog.path, whatHookLeft());
       native(); // a device that nothing here can drive is no device
       return { watchdog, problem: "" };
     }
@@ -191,11 +194,9 @@ function findWatchdog(
   }
 }
 
-/** The process that the boot hook left with this device open; null without one. */
-function bootHolderOf(path: string): number | null {
-  const text = new LinuxPlatform(null).bootHook();
-  const hook = text === null ? "" : parseHook(text);
-  return typeof hook !== "string" && hook.device === path ? hook.holder : null;
+function whatHookLeft(): Hook | null {
+  const hook = parseHook(new LinuxPlatform(null).bootHook() ?? "");
+  return typeof hook === "string" ? null : hook;
 }
 
 type Log = (line: string) => void;
@@ -204,21 +205,30 @@ interface FoundWatchdog {
   problem: string;
 }
 
-/** What the agent before us left open is adopted; what else was handed over is closed and told. */
+/**
+ * What the agent before us left open is adopted; what else was handed over is closed and told. The
+ * keeper knows names alone: it forgets all of one, and gets back what is in use.
+ */
 function takeOver(manager: ServiceManager, watchdog: Watchdog | null): void {
+  let isStale = false;
   for (const inherited of manager.inherited) {
     const { name, fd } = inherited;
     try {
       if (name !== watchdogName) manager.close(inherited, "its name is not known");
-      else if (!(watchdog instanceof LinuxWatchdog)) manager.close(inherited, "no real watchdog");
-      else if (watchdog.isOpen) manager.close(inherited, "it is the second one");
-      else watchdog.adopt(fd);
+      else if (watchdog instanceof LinuxWatchdog && !watchdog.isOpen) watchdog.adopt(fd);
+      else {
+        isStale = true;
+        const isReal = watchdog instanceof LinuxWatchdog;
+        manager.close(inherited, isReal ? "it is the second one" : "no real watchdog");
+      }
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       manager.refuse(inherited, error.message);
-      manager.forget();
+      isStale = true;
     }
   }
+  if (isStale) manager.forget();
+  if (isStale && watchdog instanceof LinuxWatchdog && watchdog.isOpen) watchdog.keepAgain();
 }
 
 /** `prefer` goes on with the simulated watchdog, and says so; `require` does not go on. */

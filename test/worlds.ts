@@ -73,13 +73,13 @@ export function resetTime(world: World, withinMs = 10_000_000): number {
   return world.resets.at(-1)?.atMs ?? Number.NaN;
 }
 
-/** What the agent would answer to a command without arguments. */
-export function ask<N extends CommandName>(world: World, name: N): ResponseOf<N> {
+/** What the agent would answer to a command, unless told otherwise one without arguments. */
+export function ask<N extends CommandName>(world: World, name: N, request = {}): ResponseOf<N> {
   const { agent } = world;
   assert.ok(agent !== null, "an agent runs");
   if (agent === null) throw new Error("no agent");
   const handler = answers(agent)[name] as unknown as (request: object) => ResponseOf<N>;
-  return handler({});
+  return handler(request);
 }
 
 /** Data of the reports of one kind that the card keeps, oldest first. */

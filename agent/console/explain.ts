@@ -21,7 +21,7 @@ export async function wdtExplain({ link, hello, paint }: Context): Promise<Outco
   return explained(plan, paint, hello.simulated ? [note] : []);
 }
 
-/** The plan in a JSON file: `data.plan` of `wdt explain --json`. Failure `config.invalid`. */
+/** The plan in a JSON file: what `wdt explain --json` says, or its plan. Failure `config.invalid`. */
 export function explainFile(path: string, paint: Paint): Outcome {
   let read: unknown;
   try {
@@ -31,11 +31,17 @@ export function explainFile(path: string, paint: Paint): Outcome {
     throw new Failure("config.invalid", `plan ${path}: ${why}`, { cause: error });
   }
   try {
-    return explained(harmless(check(coveragePlan, read, "plan")), paint, []);
+    return explained(harmless(check(coveragePlan, planIn(read), "plan")), paint, []);
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     throw new Failure("config.invalid", `${path}: ${error.message}`, { cause: error });
   }
+}
+
+/** The plan alone, or the whole answer with it. */
+function planIn(read: unknown): unknown {
+  const { data } = (read ?? {}) as { data?: { plan?: unknown } };
+  return data?.plan ?? read;
 }
 
 function explained(plan: CoveragePlan, paint: Paint, notes: readonly string[]): Outcome {
@@ -76,8 +82,7 @@ function show(
     const { fromMs, toMs, stage, refreshed, fates } = interval;
     const agent = worse(fates.agent_loop, fates.agent_killed);
     const cells = [fates.machine, fates.programs, agent].map((fate) => cell(fate, paint));
-    const isEndless = toMs === plan.until_ms && plan.reboot?.at_ms === toMs;
-    return [at(fromMs), isEndless ? "reboot" : at(toMs), stage, refreshed, ...cells];
+    return [when(fromMs, plan), when(toMs, plan), stage, refreshed, ...cells];
   });
   const lines = [
     "a hang is ended by a reset after at most:",
@@ -133,6 +138,12 @@ function worse(one: Fate | undefined, other: Fate | undefined): Fate | undefined
 function cell(fate: Fate | undefined, paint: Paint): string {
   if (fate === undefined) return "";
   return fate.kind === "never" ? paint.bad("NEVER") : span(fate.withinMs);
+}
+
+/** When a reboot comes nobody knows: from there on time is counted from it. */
+function when(ms: number, { reboot }: CoveragePlan): string {
+  const sinceMs = ms - (reboot?.at_ms ?? Infinity);
+  return sinceMs < 0 ? at(ms) : sinceMs === 0 ? "reboot" : `+${at(sinceMs)}`;
 }
 
 function at(ms: number): string {

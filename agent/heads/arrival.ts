@@ -1,8 +1,10 @@
 /** What firmware and the early userspace hook left: read once, and refused where damaged. */
 import { Failure } from "../errors.ts";
 import type { Platform } from "../io/platform.ts";
-import { type Hook, parseHook } from "../machines/adoption.ts";
 import type * as boot from "../machines/boot.ts";
+import { type Hook, parseHook } from "../machines/boothook.ts";
+import type { ArrivalNote } from "../machines/bootrecord.ts";
+import type { StageLog } from "../machines/stagelog.ts";
 import { decodeHandOff, type HandOff } from "../wire/handoff.ts";
 
 export interface Left {
@@ -84,4 +86,11 @@ export function fromHandOff(handOff: HandOff, plan: boot.BootPlan): boot.State {
       steps: steps.map(({ name, at_ms }) => ({ name, atMs: at_ms })),
     })),
   };
+}
+
+/** The way of this boot to its first agent, as a later one knows it. */
+export function wayTo(note: ArrivalNote, handOff: HandOff | null, plan: boot.BootPlan): StageLog[] {
+  const state = handOff === null ? null : fromHandOff(handOff, plan);
+  const before = state !== null && "log" in state ? state.log : [];
+  return [...before, { stage: "runtime", startMs: note.atMs, endMs: null, by: "agent", steps: [] }];
 }

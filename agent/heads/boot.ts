@@ -9,15 +9,17 @@ import type { Disk } from "../io/disk.ts";
 import type { Platform } from "../io/platform.ts";
 import type { WatchdogFacts } from "../io/watchdog.ts";
 import { Journal } from "../journal.ts";
-import { coverage, disagreement, type Hook } from "../machines/adoption.ts";
+import { type Arrival, counted, coverage, disagreement } from "../machines/adoption.ts";
 import * as boot from "../machines/boot.ts";
+import type { Hook } from "../machines/boothook.ts";
 import * as record from "../machines/bootrecord.ts";
+import { roundsOf } from "../machines/drivers.ts";
 import { step } from "../machines/fsm.ts";
 import { type Evidence, evidenceText, hardwareCause } from "../machines/resetcause.ts";
 import type { StageLog } from "../machines/stagelog.ts";
 import type { ResponseOf } from "../wire/commands.ts";
 import type { HandOff } from "../wire/handoff.ts";
-import { fromHandOff, whatIsLeft } from "./arrival.ts";
+import { fromHandOff, wayTo, whatIsLeft } from "./arrival.ts";
 import { bootCodec } from "./bootcodec.ts";
 import { historyOf, stagesOf, timelinesOf } from "./boottold.ts";
 
@@ -84,10 +86,17 @@ export class BootHead {
     return this.handOff !== null;
   }
 
-  /** The kernel's uptime when the timeline began; 0 where firmware tells of its own. */
-  get beganMs(): number {
-    const isOurs = this.handOff === null || !this.continues;
-    return isOurs && "log" in this.state ? (this.state.log[0]?.startMs ?? 0) : 0;
+  /**
+   * The way to the watchdog's first adoption in this boot, also for a later agent. `beganMs`: the
+   * kernel's uptime when its stages began; 0 where firmware tells of its own.
+   */
+  wayHere(): { beganMs: number; stages: ResponseOf<"boot.timeline">["stages"] } {
+    const { handOff, config, entry } = this;
+    const isLater = this.isRestart && entry?.arrival !== undefined;
+    const log = isLater ? wayTo(entry.arrival, handOff, config.plan) : this.log;
+    const isOurs = handOff === null || !(this.continues || isLater);
+    const beganMs = isOurs ? (log[0]?.startMs ?? 0) : 0;
+    return { beganMs, stages: stagesOf(log, config.plan, this.io.clock.now()) };
   }
 
   /**
@@ -104,14 +113,15 @@ export class BootHead {
     const current = journal.value.current;
     if (current !== null && current.machine === "" && this.isOfFirmware(current)) {
       const claimed = { ...journal.value, current: { ...current, machine }, crashRecords };
-      journal.stage(record.amend(claimed, hardware));
+      journal.stage(this.blamed(record.amend(claimed, hardware)));
       this.continues = true;
       return;
     }
     const begin = {
       randomId: io.platform.randomId(),
       machine,
-      hardware,
+      // What ended the boot before is no word on ours, when there was one in between.
+      hardware: this.wasBetween() ? ("unknown" as const) : hardware,
       attemptsMax: config.plan.attemptsMax,
     };
     if (current?.machine === machine) {
@@ -123,7 +133,7 @@ export class BootHead {
     const claimed = this.continues
       ? record.amend(record.claim(begun, this.handOff as HandOff), hardware)
       : begun;
-    journal.stage({ ...claimed, crashRecords });
+    journal.stage(this.blamed({ ...claimed, crashRecords }));
   }
 
   /** Tells of this start and of every ended boot the host has not been told of yet. */
@@ -169,17 +179,25 @@ export class BootHead {
   }
 
   /**
-   * The agent has the watchdog. `runningMs`: what the device had left just before it was opened,
-   * or null when nothing shows that it was counting. `facts`: as they were then.
+   * The agent has the watchdog. `leftMs`: what the device showed as left just before it was opened,
+   * or null when that is no counter. `facts`: as they were then.
    */
-  adopted(runningMs: number | null, facts: WatchdogFacts | null): void {
+  adopted(leftMs: number | null, facts: WatchdogFacts | null): void {
     const atMs = this.io.clock.now();
     const { countdown, hook } = this;
     const { isOneClock: oneClock } = this.io.platform;
-    const { uncoveredMs, because } = coverage({ countdown, hook, runningMs, atMs, oneClock });
+    const isActive = facts?.state === "active";
+    const rounds = roundsOf(facts?.driver ?? null);
+    const arrival: Arrival = { countdown, hook, leftMs, isActive, rounds, atMs, oneClock };
+    const noted = this.entry?.arrival;
+    const { uncoveredMs, because } =
+      noted === undefined
+        ? coverage(arrival)
+        : { ...noted, because: "as the first agent of this boot found it" };
     this.uncoveredMs = uncoveredMs;
+    this.journal.stage(record.arrived(this.journal.value, { atMs: Math.round(atMs), uncoveredMs }));
     this.tellHook(facts);
-    const remaining_ms = Math.max(Math.round(runningMs ?? 0), 0);
+    const remaining_ms = counted(arrival) ? Math.max(Math.round(leftMs ?? 0), 0) : 0;
     this.emit({ kind: "boot:adopted", remaining_ms, uncovered_ms: uncoveredMs, because });
     this.send({ kind: "adopted", atMs });
   }
@@ -309,12 +327,25 @@ export class BootHead {
     return this.handOffProblem !== null || entry.boot === this.handOff?.boot;
   }
 
+  private blamed(next: record.BootRecord): record.BootRecord {
+    const known = this.journal.value.crashRecords ?? [];
+    const isNew = (name: string): boolean => !known.includes(name);
+    return record.blame(next, this.io.platform.panicText(next.crashRecords?.filter(isNew) ?? []));
+  }
+
   /** A crash record that was there at the start before is not of this reset. */
   private gather(bootStatus: number | null, found: readonly string[]): Evidence {
     const known = this.journal.value.crashRecords;
     const crashed = known === undefined ? null : found.some((name) => !known.includes(name));
     const firmware = this.handOff?.hardware_cause ?? this.io.platform.resetCause();
     return { bootStatus, crashed, firmware };
+  }
+
+  /** Firmware knows of a boot after the one that our record calls current: no agent came in it. */
+  private wasBetween(): boolean {
+    const before = this.handOff?.previous?.boot;
+    const ids = record.idsOfCurrent(this.journal.value);
+    return before !== undefined && ids !== null && !ids.includes(before);
   }
 
   private tellOf(entry: record.BootEntry, told: number): void {

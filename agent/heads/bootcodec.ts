@@ -26,6 +26,7 @@ const entry = map({
   culprit: text,
   confirmed: bool,
   stages: optional(list(map({ stage, startMs: uint, by }), stagesMax)),
+  arrival: optional(map({ atMs: uint, uncoveredMs: uint })),
 });
 const shape = map({
   boots: uint,

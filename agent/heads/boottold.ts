@@ -31,7 +31,7 @@ export function timelinesOf(
 ): ResponseOf<"boot.timelines"> {
   const newest = past.toReversed().slice(skip);
   const boots = newest.slice(0, bootsPerAnswer).map((entry) => {
-    const { stages = [], stage, uptimeMs, machine: _machine, ...told } = entry;
+    const { stages = [], stage, uptimeMs, machine: _machine, arrival: _arrival, ...told } = entry;
     const spans = stages.map(({ stage, startMs, by }, at) => {
       const end_ms = Math.max(stages[at + 1]?.startMs ?? uptimeMs, startMs);
       const spent = budget(plan, stage, end_ms - startMs);
@@ -45,10 +45,12 @@ export function timelinesOf(
 /** How the remembered boots ended, oldest first. */
 export function historyOf(boots: readonly BootEntry[]): ResponseOf<"boot.history"> {
   return {
-    boots: boots.map(({ machine: _machine, stages: _stages, uptimeMs, ...entry }) => ({
-      ...entry,
-      uptime_ms: uptimeMs,
-    })),
+    boots: boots.map(
+      ({ machine: _machine, stages: _stages, arrival: _arrival, uptimeMs, ...entry }) => ({
+        ...entry,
+        uptime_ms: uptimeMs,
+      }),
+    ),
   };
 }
 

@@ -31,15 +31,15 @@ export class ProtectionHead {
     const { boot, watchdog, config, io } = this.agent;
     const state = watchdog.status();
     return cardPlan({
-      stages: boot.timeline().stages,
-      beganMs: boot.beganMs,
+      ...boot.wayHere(),
       firmwareMs: boot.countdown?.granted_ms ?? null,
+      firmwareLocks: boot.countdown?.locked ?? null,
       wasInterrupted: boot.uncoveredMs > 0,
       found: watchdog.found,
       state,
       everyMs: state.promise_ms * config.runtime.refreshFraction,
       commandLine: io.platform.commandLine(),
-      hook: io.platform.bootHook() ?? "",
+      hook: boot.hook,
     });
   }
 

@@ -58,10 +58,11 @@ export class Refreshing {
     this.plan = null;
   }
 
+  /** Failure when it cannot be had: the agent then refreshes by itself. */
   serve(plan: ServicePlan): void {
-    this.plan = plan;
     this.refusals = 0;
     this.service = this.io.watchdog.serve(plan);
+    this.plan = plan;
   }
 
   /** When a reading of time left is wanted between refreshes; Infinity = never. */

@@ -31,6 +31,11 @@ export function askTimeout(
 
 function askRound(watchdog: Watchdog, askedMs: number, emit: (event: AgentEvent) => void): Granted {
   const first = attempt(watchdog, askedMs);
+  if (typeof first === "number" && first < leastMs) {
+    const problem = `The driver says that it runs with ${first} ms: it is taken for ${leastMs} ms.`;
+    emit({ kind: "wdt:refused", operation: "set_timeout", problem });
+    return { askedMs, grantedMs: leastMs, isLimit: false };
+  }
   if (typeof first === "number") return { askedMs, grantedMs: first, isLimit: false };
   const emitRefused = (more: string): void => {
     emit({ kind: "wdt:refused", operation: "set_timeout", problem: first.message + more });

@@ -85,16 +85,17 @@ export class WatchdogHead {
     this.demand();
   }
 
-  /** What the device had left just before we opened it, ms; null when nothing shows it counts. */
-  get runningMs(): number | null {
+  /** What the device shows as left, ms; null for nothing. Some show it that stand still. */
+  get leftMs(): number | null {
     const leftMs = this.io.watchdog?.facts().timeLeftMs ?? null;
     return leftMs === null || leftMs <= 0 ? null : leftMs;
   }
 
   /** How long ago the device was last refreshed by whoever had it before us, ms. */
   get refreshedAgoMs(): number | null {
-    const { timeoutMs, timeLeftMs } = this.io.watchdog?.facts() ?? {};
-    if (timeoutMs == null || timeLeftMs == null || timeLeftMs <= 0) return null;
+    const { timeoutMs, timeLeftMs, state } = this.io.watchdog?.facts() ?? {};
+    if (state === "inactive" || timeoutMs == null || timeLeftMs == null || timeLeftMs <= 0)
+      return null;
     return Math.max(timeoutMs - timeLeftMs, 0);
   }
 
@@ -275,7 +276,7 @@ export class WatchdogHead {
         return this.attempt("open", () => this.open(effect.hardwareMs));
       case "serve": {
         const { hardwareMs, promiseMs } = effect;
-        return this.attempt("open", () => {
+        return this.attempt("serve", () => {
           this.refreshing?.serve({ hardwareMs, promiseMs, minGapMs: this.minGapMs(hardwareMs) });
           return null;
         });
@@ -375,7 +376,7 @@ export class WatchdogHead {
   }
 
   private attempt(
-    operation: "open" | "refresh" | "disarm",
+    operation: runtime.Operation,
     act: () => runtime.Event | null,
   ): runtime.Event | null {
     try {

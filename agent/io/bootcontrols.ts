@@ -74,7 +74,7 @@ class UefiControl implements BootControl {
     });
     return Object.fromEntries(
       found.flatMap(([note, data]) =>
-        data === null ? [] : [[note, Buffer.from(data).toString()]],
+        data === null ? [] : [[note, textOf(Buffer.from(data).toString())]],
       ),
     );
   }
@@ -145,8 +145,13 @@ function listFolder(path: string): string[] {
 /** Empty for what can only be written: `os_up` and `success`. */
 function readText(path: string): string {
   try {
-    return readFileSync(path, "utf8").trim().slice(0, valueCharactersMax);
+    return textOf(readFileSync(path, "utf8").trim());
   } catch {
     return "";
   }
+}
+
+/** Others wrote it: what is no printable character shows as a question mark. */
+function textOf(value: string): string {
+  return value.slice(0, valueCharactersMax).replace(/[^\x20-\x7e]/g, "?");
 }

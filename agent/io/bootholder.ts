@@ -4,13 +4,20 @@
  * with the last refresh that the kernel adds, and the agent opens it at once.
  */
 import type { SystemError } from "../../native/index.ts";
-import { findHolder, type Roots } from "./watchdogfacts.ts";
+import type { Hook } from "../machines/boothook.ts";
+import { findHolder, kernelName, type Roots } from "./watchdogfacts.ts";
 
 /** A process that was told to end is gone within a millisecond; this is for a loaded machine. */
 const triesMax = 1000;
 /** From this try on it is not asked any more. */
 const killFromTry = 200;
 const tryEveryMs = 1;
+
+/** Who has the watchdog at `path`, by whatever name, open for the hook; null = nobody. */
+export function bootHolderOf(path: string, hook: Hook | null): number | null {
+  if (hook === null || hook.device === "") return null;
+  return kernelName(hook.device) === kernelName(path) ? hook.holder : null;
+}
 
 /** True when process `pid` has the watchdog at `path` open: only then may it be ended. */
 export function isBootHolder(path: string, roots: Roots, pid: number): boolean {

@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, statSync } from "node:fs";
+import { closeSync, existsSync, fstatSync, statSync } from "node:fs";
 import { basename } from "node:path";
 import {
   type NativeRuntimeService,
@@ -47,12 +47,32 @@ export function findWatchdogs(
   return findPaths(roots).map((path) => new LinuxWatchdog(path, roots, keeper));
 }
 
+/**
+ * A watchdog that was handed over comes before better ones that were found since: left alone, it
+ * would reset the card. `fds`: what was handed over.
+ */
+export function handedOverFirst(
+  found: readonly LinuxWatchdog[],
+  fds: readonly number[],
+): LinuxWatchdog[] {
+  const isHanded = (one: LinuxWatchdog): boolean => fds.some((fd) => one.isBehind(fd));
+  return [...found.filter(isHanded), ...found.filter((one) => !isHanded(one))];
+}
+
 /** Without the magic character; a number that is no open file is closed already. */
 function closeQuietly(fd: number): void {
   try {
     closeSync(fd);
   } catch {
     // EBADF.
+  }
+}
+
+function isCharacterDevice(fd: number): boolean {
+  try {
+    return fstatSync(fd).isCharacterDevice();
+  } catch {
+    return false;
   }
 }
 
@@ -120,9 +140,11 @@ export class LinuxWatchdog implements Watchdog {
    * character, and whatever it was counts on.
    */
   adopt(fd: number): void {
-    if (!this.#isOurs(fd)) {
+    // Where there is no node to compare with, what it answers must do.
+    if (!this.isBehind(fd) && !(isCharacterDevice(fd) && !existsSync(this.path))) {
       closeQuietly(fd);
-      throw new Failure("watchdog.missing", `what was handed over is not ${this.path}`);
+      const more = "a watchdog that it may be counts on, and nobody refreshes it";
+      throw new Failure("watchdog.missing", `it is not ${this.path}; ${more}`);
     }
     this.#take(
       this.#attempt("take over", () => {
@@ -137,13 +159,16 @@ export class LinuxWatchdog implements Watchdog {
     this.#kept = this.#keeper !== null;
   }
 
-  /** A character device, and not one with another number than the path's. */
-  #isOurs(fd: number): boolean {
+  /** Asks the keeper once more, which may have let go of everything of that name. */
+  keepAgain(): void {
+    this.#keeper?.keep(this.#opened().fd);
+  }
+
+  /** Whether `fd` is this watchdog, opened by this or by another of its names. */
+  isBehind(fd: number): boolean {
     try {
-      const found = fstatSync(fd);
-      if (!found.isCharacterDevice()) return false;
-      const expected = statSync(this.path, { throwIfNoEntry: false });
-      return expected === undefined || isSameDevice(expected.rdev, found.rdev, this.path);
+      const expected = statSync(this.path).rdev;
+      return isCharacterDevice(fd) && isSameDevice(expected, fstatSync(fd).rdev, this.path);
     } catch {
       return false;
     }

@@ -25,6 +25,8 @@ export interface Platform {
    * `dmesg-efi-171@1718000000`; old ones stay until somebody removes them.
    */
   crashRecords(): string[];
+  /** The kernel's words at its panic, of these records; empty where none of them has any. */
+  panicText(records: readonly string[]): string;
   /** What the kernel was started with; empty when it does not say. Source: /proc/cmdline. */
   commandLine(): string;
   /** Asks the operating system for an orderly reboot. Returns at once. */
@@ -32,6 +34,9 @@ export interface Platform {
   /** Fields of `uname`, for SMP os info. */
   names(): { os: string; host: string; release: string; version: string; machine: string };
 }
+
+/** So much of a crash record is looked through. */
+const crashBytesMax = 256 * 1024;
 
 /** Written by boot/linux/boot-hook.sh. */
 export const hookFile = "/run/kennel/boot-hook";
@@ -80,6 +85,19 @@ export class LinuxPlatform implements Platform {
     } catch {
       return [];
     }
+  }
+
+  /** One panic is several records, each with a piece of the kernel's log. */
+  panicText(records: readonly string[]): string {
+    for (const record of records) {
+      const name = record.slice(0, record.lastIndexOf("@"));
+      const text = readBytes(join(this.pstore, name))
+        ?.subarray(0, crashBytesMax)
+        .toString("latin1");
+      const said = /Kernel panic - not syncing: ([\x20-\x7e]{1,200})/.exec(text ?? "")?.[1];
+      if (said !== undefined) return said.trim();
+    }
+    return "";
   }
 
   /** Nothing on a plain Linux system tells a power cut from a reset button. */

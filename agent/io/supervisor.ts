@@ -11,8 +11,11 @@ import { native } from "../../native/index.ts";
 export interface Supervisor {
   /** How often it is to be told that all is well, ms; null when it does not ask. */
   readonly everyMs: number | null;
-  /** Sends one state, such as `READY=1`; a supervisor that cannot be reached is a problem. */
-  tell(state: string): void;
+  /**
+   * Sends one state, such as `READY=1`. False when it was not taken: the supervisor is gone, or too
+   * busy to take it now; that is a problem as well.
+   */
+  tell(state: string): boolean;
   /** What went wrong since the last call; each once, at most 16 kept. */
   takeProblems(): string[];
 }
@@ -27,7 +30,7 @@ export interface Keeper {
 /** Nobody supervises: closing without the magic character and opening again is the way then. */
 export const unsupervised: Supervisor = {
   everyMs: null,
-  tell: () => undefined,
+  tell: () => true,
   takeProblems: () => [],
 };
 
@@ -57,6 +60,8 @@ export class ServiceManager implements Supervisor, Keeper {
   private readonly send: Send;
   private readonly problems: string[] = [];
   private readonly told = new Set<string>();
+  /** A descriptor to keep that a busy manager did not take: sent with the next state. */
+  private unkept: number | null = null;
 
   /**
    * Reads what it was started with and removes it from `env`, so that no child process takes it
@@ -74,15 +79,18 @@ export class ServiceManager implements Supervisor, Keeper {
     for (const name of variables) delete env[name];
   }
 
-  tell(state: string): void {
-    this.attempt(state);
+  tell(state: string): boolean {
+    if (this.unkept !== null) this.keep(this.unkept);
+    return this.attempt(state);
   }
 
   keep(fd: number): void {
-    this.attempt(`FDSTORE=1\nFDNAME=${watchdogName}`, fd);
+    const isTaken = this.attempt(`FDSTORE=1\nFDNAME=${watchdogName}`, fd);
+    this.unkept = isTaken ? null : fd;
   }
 
   forget(): void {
+    this.unkept = null;
     this.attempt(`FDSTOREREMOVE=1\nFDNAME=${watchdogName}`);
   }
 
@@ -105,14 +113,17 @@ export class ServiceManager implements Supervisor, Keeper {
     return this.problems.splice(0);
   }
 
-  private attempt(text: string, fd?: number): void {
-    if (this.socket === null) return;
+  /** True when it was taken, or nobody is there to take it. */
+  private attempt(text: string, fd?: number): boolean {
+    if (this.socket === null) return true;
     try {
       if (fd === undefined) this.send(this.socket, text);
       else this.send(this.socket, text, fd);
+      return true;
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       this.note(`cannot tell the service manager ${text.split("\n")[0]}: ${why}`);
+      return false;
     }
   }
 

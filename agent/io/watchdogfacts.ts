@@ -75,7 +75,7 @@ function readLimitMs(path: string): number | null {
 }
 
 /** `watchdog0` for /dev/watchdog0, for its alias /dev/watchdog and for links to either. */
-function kernelName(path: string): string {
+export function kernelName(path: string): string {
   let name = basename(path);
   try {
     name = basename(realpathSync(path));

@@ -4,79 +4,26 @@
  * Nothing is taken for covered that nothing shows. Pure.
  */
 import type { WatchdogFacts } from "../io/watchdog.ts";
-
-/** What boot/linux/boot-hook.sh left in /run/kennel/boot-hook. Times are ms on the clock. */
-export interface Hook {
-  readonly driver: string;
-  readonly method: Method;
-  readonly device: string;
-  /** Before the driver was loaded, after it, and once the device was open; null = it was not. */
-  readonly beganMs: number;
-  readonly loadedMs: number | null;
-  readonly openedMs: number | null;
-  /** The process that has the device open for the agent. */
-  readonly holder: number | null;
-  readonly adoptWithinMs: number;
-  /** A watchdog was there before the hook: what its driver did to a countdown is not known. */
-  readonly before: boolean;
-  readonly problem: string;
-}
-
-const methods = ["lock", "hold", "open_timeout", "leave", "none"] as const;
-export type Method = (typeof methods)[number];
-
-/** Lines that a hook's record can have; more is not one. */
-const linesMax = 32;
-const problemCharactersMax = 160;
-
-/** Reads the record; a mistake is told as text. */
-export function parseHook(text: string): Hook | string {
-  const lines = text.split("\n").filter((line) => line !== "");
-  if (lines.length > linesMax) return `${lines.length} lines`;
-  const found = new Map(
-    lines.map((line): [string, string] => {
-      const at = line.indexOf("=");
-      return [line.slice(0, at), line.slice(at + 1)];
-    }),
-  );
-  const version = found.get("version");
-  if (version !== "1") return `version ${version ?? "missing"}, this agent knows 1`;
-  const method = methods.find((name) => name === found.get("method"));
-  const beganMs = secondsOf(found.get("began"));
-  const adoptWithinMs = secondsOf(found.get("adopt_within"));
-  if (method === undefined) return "no method that is known";
-  if (beganMs === null || adoptWithinMs === null) return "no times";
-  const holder = Number(found.get("holder") ?? Number.NaN);
-  return {
-    driver: found.get("driver") ?? "",
-    method,
-    device: found.get("device") ?? "",
-    beganMs,
-    loadedMs: secondsOf(found.get("loaded")),
-    openedMs: secondsOf(found.get("opened")),
-    holder: Number.isInteger(holder) && holder > 1 ? holder : null,
-    adoptWithinMs,
-    before: found.get("before") !== "no",
-    problem: (found.get("problem") ?? "").slice(0, problemCharactersMax),
-  };
-}
-
-function secondsOf(text: string | undefined): number | null {
-  return text !== undefined && /^\d{1,9}(\.\d{1,3})?$/.test(text) ? Number(text) * 1000 : null;
-}
+import type { Hook } from "./boothook.ts";
 
 /** The firmware's countdown at its last refresh, on this clock. */
 export interface Countdown {
   readonly refreshed_ms: number;
   readonly remaining_ms: number;
   readonly granted_ms: number;
+  /** Firmware set the hardware's lock; absent where it does not say. */
+  readonly locked?: boolean | undefined;
 }
 
 export interface Arrival {
   readonly countdown: Countdown | null;
   readonly hook: Hook | null;
-  /** What the device had left just before it was opened; null = nothing shows that it counts. */
-  readonly runningMs: number | null;
+  /** What the device showed as left of a round just before it was opened; null = nothing. */
+  readonly leftMs: number | null;
+  /** Linux knows of somebody who opened it, and of nobody who disarmed it since. */
+  readonly isActive: boolean;
+  /** The countdown reaches zero so often before the reset. */
+  readonly rounds: number;
   readonly atMs: number;
   /**
    * Firmware and Linux read one clock. Where they do not, Linux' begins at some time after the
@@ -101,7 +48,7 @@ export function coverage(arrival: Arrival): Coverage {
   const sinceMs = (ms: number): number => Math.max(Math.round(ms - countdown.refreshed_ms), 0);
   const armedUntilMs = countdown.refreshed_ms + countdown.remaining_ms;
   if (hook === null || hook.method === "none" || hook.loadedMs === null) {
-    if (agrees(arrival)) return { uncoveredMs: 0, because: "the countdown never stopped" };
+    if (kept(arrival)) return { uncoveredMs: 0, because: "the countdown never stopped" };
     return { uncoveredMs: sinceMs(atMs), because: "nothing shows that it counted" };
   }
   if (hook.beganMs > armedUntilMs + agreementMs) {
@@ -114,9 +61,15 @@ export function coverage(arrival: Arrival): Coverage {
 }
 
 function covered(hook: Hook, arrival: Arrival, sinceMs: (ms: number) => number): Coverage {
-  const { runningMs, atMs } = arrival;
+  const { atMs, countdown } = arrival;
   switch (hook.method) {
     case "lock": {
+      if (countdown?.locked === false) {
+        return {
+          uncoveredMs: sinceMs(atMs),
+          because: "the hook counts on a lock, firmware set none",
+        };
+      }
       const dueMs = (hook.loadedMs ?? hook.beganMs) + hook.adoptWithinMs;
       if (atMs <= dueMs + agreementMs) {
         return { uncoveredMs: 0, because: "firmware locked the countdown" };
@@ -131,7 +84,7 @@ function covered(hook: Hook, arrival: Arrival, sinceMs: (ms: number) => number):
       return { uncoveredMs, because: "from loading the driver to opening the device" };
     }
     default:
-      if (runningMs !== null) return { uncoveredMs: 0, because: "the driver kept the countdown" };
+      if (kept(arrival)) return { uncoveredMs: 0, because: "the driver kept the countdown" };
       return {
         uncoveredMs: sinceMs(atMs),
         because: "nothing shows that the driver kept the countdown",
@@ -154,11 +107,37 @@ function unarmed({ hook, atMs }: Arrival): Coverage {
   return { uncoveredMs: Math.round(openedMs), because: "the hook armed it, firmware did not" };
 }
 
-/** The device counts, and as the firmware's record promised. */
-function agrees({ countdown, runningMs, atMs, oneClock }: Arrival): boolean {
-  if (runningMs === null || countdown === null) return false;
-  const overMs = runningMs - (countdown.refreshed_ms + countdown.remaining_ms - atMs);
-  return overMs <= agreementMs && (!oneClock || overMs >= -agreementMs);
+/** Whether the device was counting just before it was opened. */
+export function counted(arrival: Arrival): boolean {
+  return arrival.leftMs !== null && (arrival.isActive || kept(arrival));
+}
+
+/**
+ * Whether it has counted ever since the firmware armed it. A time left does not show that: TCO
+ * timers and others that stand still go on showing what was loaded or read last. It has to have
+ * changed since the hook looked, or to have fallen as the firmware's record promised.
+ */
+function kept(arrival: Arrival): boolean {
+  const { leftMs, isActive, hook } = arrival;
+  // Whoever opened it in between may have started it anew.
+  if (leftMs === null || isActive) return false;
+  const beforeMs = hook?.leftMs ?? null;
+  return beforeMs === null ? agrees(arrival) : leftMs !== beforeMs;
+}
+
+/** Drivers tell whole seconds. */
+const stepMs = 1000;
+
+function agrees({ countdown, leftMs, rounds, atMs, oneClock }: Arrival): boolean {
+  if (leftMs === null || countdown === null) return false;
+  const { refreshed_ms, remaining_ms } = countdown;
+  const roundMs = remaining_ms / rounds;
+  // As much as it began with: it may stand still since then.
+  if (leftMs >= Math.floor(roundMs / stepMs) * stepMs) return false;
+  return Array.from({ length: rounds }, (_, round) => leftMs + round * roundMs).some((wholeMs) => {
+    const overMs = wholeMs - (refreshed_ms + remaining_ms - atMs);
+    return overMs <= agreementMs && (!oneClock || overMs >= -agreementMs);
+  });
 }
 
 /** Words that the firmware's and the Linux driver's name of one device have in common. */

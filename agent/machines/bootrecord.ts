@@ -40,6 +40,16 @@ export interface BootEntry {
   readonly confirmed: boolean;
   /** When each stage began, ms since power-on, and who refreshed in it; absent = not noted. */
   readonly stages?: readonly StageStart[];
+  /** How the first agent of this boot found the watchdog; absent until one has taken it over. */
+  readonly arrival?: ArrivalNote;
+}
+
+/** Kept for later agents on the same boot, which find the watchdog as the first one left it. */
+export interface ArrivalNote {
+  /** When it was taken over, monotonic ms of the same machine boot. */
+  readonly atMs: number;
+  /** Time before that in which nothing is known to have counted, ms. */
+  readonly uncoveredMs: number;
 }
 
 export interface StageStart {
@@ -151,6 +161,7 @@ export function beginBoot(record: BootRecord, begin: Begin): Begun {
     cause: "unknown",
     culprit: "",
     confirmed: restart ? previous.confirmed : false,
+    ...(restart && previous.arrival !== undefined ? { arrival: previous.arrival } : {}),
   };
   const past = previous === null ? record.past : [...record.past, previous].slice(-pastMax);
   const next: BootRecord = {
@@ -212,7 +223,7 @@ export function claim(record: BootRecord, firmware: FirmwareBoot): BootRecord {
   };
 }
 
-/** Another slot than before, after a boot that was not confirmed: that one's attempts are used up. */
+/** Another slot than before, after a boot that failed: that one's attempts are used up. */
 function givenUp(record: BootRecord, firmware: FirmwareBoot): { a?: number; b?: number } {
   const { previous, slot, attempts_max: attemptsMax = 0 } = firmware;
   if (previous === undefined || previous.slot === "safe" || previous.slot === slot) return {};
@@ -231,6 +242,24 @@ function withPrevious(
   return [...past, entry].slice(-pastMax);
 }
 
+/**
+ * The ids that the current boot of the machine has had: each agent on it gives one, and firmware
+ * knows the first. null where there is no boot, or more agents than are remembered.
+ */
+export function idsOfCurrent({ current, past }: BootRecord): string[] | null {
+  if (current === null) return null;
+  const isFirst = past.findLastIndex(({ cause }) => cause !== "agent_restart");
+  if (isFirst < 0 && past.length === pastMax) return null;
+  return [current, ...past.slice(isFirst + 1)].map(({ boot }) => boot);
+}
+
+/** What the kernel said at the panic that ended the boot before, where nothing else is blamed. */
+export function blame(record: BootRecord, culprit: string): BootRecord {
+  const last = record.past.at(-1);
+  if (last?.cause !== "panic" || last.culprit !== "" || culprit === "") return record;
+  return { ...record, past: [...record.past.slice(0, -1), { ...last, culprit }] };
+}
+
 /** Notes how far the current boot came. */
 export function mark(
   record: BootRecord,
@@ -246,6 +275,13 @@ export function mark(
   });
   const noted = stages.length === 0 ? {} : { stages };
   return { ...record, current: { ...record.current, stage, step, uptimeMs, ...noted } };
+}
+
+/** Notes how the watchdog was found, unless an agent before this one did. */
+export function arrived(record: BootRecord, arrival: ArrivalNote): BootRecord {
+  const { current } = record;
+  if (current === null || current.arrival !== undefined) return record;
+  return { ...record, current: { ...current, arrival } };
 }
 
 /** A boot has five. */

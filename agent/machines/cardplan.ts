@@ -5,7 +5,7 @@
 import type { WatchdogFacts } from "../io/watchdog.ts";
 import type { ResponseOf, WatchdogState } from "../wire/commands.ts";
 import type { CoveragePlan } from "../wire/coverageplan.ts";
-import { type HookRecord, readHook } from "./boothook.ts";
+import type { Hook } from "./boothook.ts";
 import { habitsOf, roundsOf, worstHabits } from "./drivers.ts";
 
 export interface CardFacts {
@@ -15,6 +15,8 @@ export interface CardFacts {
   readonly beganMs: number;
   /** Timeout of the countdown that firmware handed over, ms; null without a hand-off record. */
   readonly firmwareMs: number | null;
+  /** It set the hardware's lock; null where it does not say. */
+  readonly firmwareLocks: boolean | null;
   /** Nothing showed that the countdown ran on until the agent came. */
   readonly wasInterrupted: boolean;
   /** The device before the agent opened it; null where there is none. */
@@ -24,8 +26,8 @@ export interface CardFacts {
   readonly everyMs: number;
   /** /proc/cmdline */
   readonly commandLine: string;
-  /** The record of the early-userspace hook; empty without one. */
-  readonly hook: string;
+  /** What the early-userspace hook did; null without a record that can be read. */
+  readonly hook: Hook | null;
 }
 
 /** The kernel's step with which programs begin. */
@@ -44,13 +46,13 @@ const magicCloseBit = 0x100;
 
 export function cardPlan(facts: CardFacts): CoveragePlan {
   const assumed: string[] = [];
-  const hook = readHook(facts.hook);
+  const { hook } = facts;
   const firmware = firmwareOf(facts, hook);
   const leavesMs = firmware?.leaves_ms ?? 0;
   // The kernel's clock begins where the firmware leaves.
   const upMs = (ms: number | null | undefined): number | null =>
     ms == null ? null : leavesMs + ms;
-  const isLoaded = hook !== null && hook.loadedMs !== null && !hook.hadOne;
+  const isLoaded = hook !== null && hook.loadedMs !== null && !hook.before;
   const probeMs = isLoaded ? upMs(hook.beganMs) : null;
   const driver = driverOf(facts, probeMs ?? leavesMs, assumed);
   if (driver !== undefined && probeMs === null) {
@@ -123,7 +125,7 @@ function stepOf(facts: CardFacts, name: string): number | null {
   return found === undefined ? null : since(facts, found.at_ms);
 }
 
-function firmwareOf(facts: CardFacts, hook: HookRecord | null): CoveragePlan["firmware"] {
+function firmwareOf(facts: CardFacts, hook: Hook | null): CoveragePlan["firmware"] {
   const { stages, firmwareMs, found } = facts;
   const load = stages.find(({ stage }) => stage === "os_load");
   const handOff = stages.find(({ stage }) => stage === "hand_off");
@@ -134,7 +136,7 @@ function firmwareOf(facts: CardFacts, hook: HookRecord | null): CoveragePlan["fi
   const steps = load.steps.map(({ at_ms }) => since(facts, at_ms));
   const refreshes_ms = [...steps.slice(1 - refreshesMax), leaves_ms];
   const arms_ms = Math.min(since(facts, load.start_ms), ...refreshes_ms);
-  const locks = hook?.method === "lock";
+  const locks = hook?.method === "lock" && facts.firmwareLocks !== false;
   return { arms_ms, timeout_ms: firmwareMs, refreshes_ms, leaves_ms, stops: false, locks };
 }
 

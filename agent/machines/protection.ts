@@ -72,7 +72,7 @@ export function protectionOf(facts: ProtectionFacts): Protection {
     ...(coverage.wellResetMs === null
       ? []
       : ["raise the timeout that runs out before the next refresh: kennel wdt explain"]),
-    "give the host a deadline for os_load: before it a power cycle is the only way out",
+    "let the host power-cycle a card that does not reach os_load in time: nothing on it can",
     ...(fallback.valid ? [] : ["provide a second slot that boots, chosen by Kennel's loader"]),
     ...(tee.weak ? ["let the agent restart the TEE, or look why it stays down: kennel tee"] : []),
   ];

@@ -47,7 +47,7 @@ export type State =
 export type Event =
   | { kind: "arm"; atMs: number; promiseMs: number }
   | { kind: "opened"; atMs: number; grantedMs: number; askedMs: number }
-  | { kind: "failed"; atMs: number; operation: "open" | "refresh" | "disarm"; problem: string }
+  | { kind: "failed"; atMs: number; operation: Operation; problem: string }
   | { kind: "task"; atMs: number; name: string; everyMs: number }
   | { kind: "check_in"; atMs: number; task: string }
   | { kind: "tick"; atMs: number }
@@ -55,6 +55,9 @@ export type Event =
   | { kind: "withhold"; atMs: number; culprit: string }
   | { kind: "disarm"; atMs: number; by: string }
   | { kind: "disarmed"; atMs: number; by: string };
+
+/** What can go wrong with a device, as events name it. */
+export type Operation = "open" | "serve" | "refresh" | "disarm";
 
 export type Effect =
   /** Open the device if it is not, ask it for `hardwareMs`, answer with `opened` or `failed`. */
@@ -170,13 +173,24 @@ function openFailed(
   );
 }
 
-/** A refused refresh or disarm leaves the countdown as it is: never let go (DESIGN, rule 6). */
-function refusedByDevice<S extends State>(
+/**
+ * A refused refresh or disarm leaves the countdown as it is: never let go (DESIGN, rule 6). Without
+ * the service T1 is all that can be promised, and the agent refreshes as often as that takes.
+ */
+function refusedByDevice<S extends Extract<State, Running>>(
   state: S,
-  event: { operation: string; problem: string },
+  event: { operation: Operation; problem: string },
 ): Next {
   const { operation, problem } = event;
-  return to<State, Effect>(state, report({ kind: "wdt:refused", operation, problem }));
+  if (operation !== "serve") {
+    return to<State, Effect>(state, report({ kind: "wdt:refused", operation, problem }));
+  }
+  const { hardwareMs: promiseMs, checkedInMs, slack } = state;
+  const why = `${problem}; only what the hardware holds itself is promised: ${promiseMs} ms`;
+  const minMs = Math.min(slack.minMs, promiseMs);
+  const deadlineMs = checkedInMs + promiseMs;
+  const alone: S = { ...state, via: "direct", promiseMs, deadlineMs, slack: { ...slack, minMs } };
+  return to<State, Effect>(alone, report({ kind: "wdt:refused", operation, problem: why }));
 }
 
 function addTask<S extends State>(

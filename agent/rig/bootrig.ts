@@ -6,7 +6,8 @@ import type { Rig } from "./rig.ts";
  * In firmware: a step of the load hangs, also at the highest task priority, or takes its time; the
  * configuration or the kernel is missing or damaged. From the hand-off on: the kernel spins at
  * once, panics, or never loads a driver; the initramfs hangs; the agent is never started, or dies
- * before it has opened the watchdog; the hand-off record is damaged on its way to it; the firmware's store of variables has no room left.
+ * before it has opened the watchdog; the hand-off record is damaged on its way to it; the
+ * firmware's store of variables has no room left.
  */
 export type BootFault =
   | "load_hangs"

@@ -29,6 +29,20 @@ export const places = {
   state: "/state",
 } as const;
 
+/** What every init of a guest begins with. */
+export const beginning = `export PATH=/bin HOME=/root
+fail() { echo "${said.failed}: $*"; sync; poweroff -f; }
+/bin/busybox mkdir -p /proc /sys /dev /tmp /run /root ${places.state}
+/bin/busybox --install -s /bin
+# There is no init to ask for an orderly reboot.
+rm /bin/reboot
+printf '#!/bin/sh\\nsync; exec busybox reboot -f\\n' >/bin/reboot
+chmod +x /bin/reboot
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+echo "${said.init}"`;
+
 /**
  * `load NAME OPTION...` loads a set of modules; the options are for the module of that name, and
  * $WATCHDOG_CORE for the watchdog core below it.
@@ -38,18 +52,7 @@ export const places = {
  */
 export function initScript(main: string): string {
   return `#!/bin/busybox sh
-export PATH=/bin HOME=/root
-fail() { echo "${said.failed}: $*"; sync; poweroff -f; }
-/bin/busybox mkdir -p /proc /sys /dev /tmp ${places.state} /root
-/bin/busybox --install -s /bin
-# There is no init to ask for an orderly reboot.
-rm /bin/reboot
-printf '#!/bin/sh\nsync; exec busybox reboot -f\n' >/bin/reboot
-chmod +x /bin/reboot
-mount -t proc proc /proc
-mount -t sysfs sys /sys
-mount -t devtmpfs dev /dev
-echo "${said.init}"
+${beginning}
 load() {
   wanted=$1
   shift

@@ -1,4 +1,4 @@
-/** `npm run rig -- run STORY... | --all [--rig sim|qemu|qemu-arm64|qemu-uefi]`, and `--list`. */
+/** `npm run rig -- run STORY... | --all [--rig NAME]`, and `--list`. */
 import fs from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
@@ -9,7 +9,7 @@ import { type Told, tell } from "./tell.ts";
 
 const help = `npm run rig -- run STORY... [--rig NAME]   stories by a part of their names
 npm run rig -- run --all [--rig NAME]      all of them; the rig is sim unless named
-npm run rig -- --list                      their names and the rows that they show
+npm run rig -- --list                      rows that they show, names, and rigs that can
 npm run rig -- lockstep [...]              the simulated watchdog beside an emulated one
 
 exit: 0 all passed or skipped, 1 a card failed, 2 wrong usage, 11 the rig failed
@@ -62,9 +62,10 @@ export async function rigProgram(argv: string[], benches: Benches, logs: string)
     const chosen = choose(bench, wanted, values.all === true);
     return await runAll(chosen, bench, newFolder(logs, values.rig));
   } catch (error) {
-    if (!(error instanceof Failure)) throw error;
-    process.stderr.write(`${error.message}\n`);
-    return error.exit;
+    const isKnown = error instanceof Failure;
+    const message = error instanceof Error ? error.message : String(error);
+    process.stderr.write(`${isKnown ? "" : "the rig has a defect: "}${message}\n`);
+    return isKnown ? error.exit : exitCodes.rig;
   }
 }
 

@@ -27,7 +27,7 @@ export interface GuestStart {
   readonly image: Pick<GuestImage, "machine" | "stateDisk">;
   /** What stands before the guest's own devices: board, firmware or kernel, as QEMU's arguments. */
   readonly board: readonly string[];
-  /** Gets console.log, qmp.log and qemu.log; kept after the run. */
+  /** Gets console.log, link.log (the guest's end of the line), qmp.log, qemu.log; kept. */
   readonly logFolder: string;
   /** Memory of the card, MB. Node with its initrd wants 512. */
   readonly memoryMb?: number;
@@ -36,7 +36,8 @@ export interface GuestStart {
 /** A running guest. All times are `performance.now()` milliseconds of this process. */
 export interface Guest {
   readonly pid: number;
-  readonly startedMs: number;
+  /** When QEMU first answered, which is when its clocks and counters begin. */
+  readonly runsMs: number;
   /** The pty behind the guest's second UART: a path to open as a serial port. */
   readonly serialPath: string;
   /** What the console said, oldest first, at most `consoleLinesMax`. */
@@ -74,7 +75,7 @@ export function qemuIsHere({ program }: Machine): boolean {
 const qmpFd = 3;
 
 function argumentsFor(start: GuestStart): string[] {
-  const { image, memoryMb = 512 } = start;
+  const { image, logFolder, memoryMb = 512 } = start;
   const { machine } = image;
   const flags: Flag[] = [
     ["-accel", "tcg"],
@@ -87,7 +88,10 @@ function argumentsFor(start: GuestStart): string[] {
     ["-device", "virtio-blk-pci,drive=state,serial=state"],
     ["-chardev", "stdio,id=console,signal=off"],
     ["-serial", "chardev:console"],
-    ["-chardev", "pty,id=link"],
+    [
+      "-chardev",
+      `pty,id=link,logappend=on,logfile=${path.join(logFolder, "link.log").replaceAll(",", ",,")}`,
+    ],
     machine.link,
     ["-chardev", `socket,id=qmp,fd=${qmpFd}`],
     ["-mon", "chardev=qmp,mode=control"],
@@ -114,7 +118,6 @@ export function consoleOptions({ consoleName }: Machine): string {
 
 /** Boots the guest and returns as soon as QEMU runs it; wait for what it says with `until`. */
 export async function startGuest(start: GuestStart): Promise<Guest> {
-  const startedMs = performance.now();
   fs.mkdirSync(start.logFolder, { recursive: true });
   const log = (file: string, text: string): void =>
     fs.appendFileSync(path.join(start.logFolder, file), text);
@@ -152,12 +155,13 @@ export async function startGuest(start: GuestStart): Promise<Guest> {
       await Promise.race([exited, delay(stopMs, undefined, { ref: false })]);
       throw seen.ended === undefined ? error : died(seen, machine);
     });
+    const runsMs = performance.now();
     const serialPath = await ptyOf(qmp);
     const cable = fs.openSync(serialPath, cableFlags);
     exited.then(() => fs.closeSync(cable));
     return {
       pid: child.pid ?? 0,
-      startedMs,
+      runsMs,
       serialPath,
       console: seen.console,
       events: seen.events,

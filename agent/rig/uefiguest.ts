@@ -8,7 +8,7 @@ import { runOrFail } from "./command.ts";
 import { cpio, type Entry, fileEntry } from "./cpio.ts";
 import { openPackages } from "./debian.ts";
 import { filesOf, modulesOf } from "./guest.ts";
-import { places, said } from "./init.ts";
+import { beginning, places, said } from "./init.ts";
 import { fetchKernel } from "./kernel.ts";
 import type { Machine } from "./machines.ts";
 import { fetchPrograms } from "./programs.ts";
@@ -96,16 +96,9 @@ const damagedRecord = "/tmp/hand-off";
  */
 function uefiInit(main: string, { port }: Machine): string {
   return `#!/bin/busybox sh
-export PATH=/bin HOME=/root PORT=${port}
-/bin/busybox mkdir -p /proc /sys /dev /tmp /run /root /etc/kennel ${places.state} /programs
-/bin/busybox --install -s /bin
-rm /bin/reboot
-printf '#!/bin/sh\\nsync; exec busybox reboot -f\\n' >/bin/reboot
-chmod +x /bin/reboot
-mount -t proc proc /proc
-mount -t sysfs sys /sys
-mount -t devtmpfs dev /dev
-fail() { echo "${said.failed}: $*"; sync; poweroff -f; }
+${beginning}
+export PORT=${port}
+mkdir -p /etc/kennel /programs
 stay() { echo "guest: $*"; while :; do sleep 1000; done; }
 load() {
   for module in $(cat "${places.modules}/$1.order"); do
@@ -114,10 +107,11 @@ load() {
   done
 }
 disk() {
-  for entry in /sys/block/vd*; do [ "$(cat "$entry/serial")" = "$1" ] && echo "/dev/\${entry##*/}"; done
+  for entry in /sys/block/vd*; do
+    [ "$(cat "$entry/serial")" = "$1" ] && echo "/dev/\${entry##*/}"
+  done
 }
 word() { sed -n "s/.*kennel[.]$1=\\([a-zA-Z_0-9]*\\).*/\\1/p" /proc/cmdline; }
-echo "${said.init}"
 without=
 fault=$(word fault)
 load base
@@ -142,7 +136,7 @@ fi
 [ "$fault" = no_agent ] && stay has no agent
 mount -t ext4 -o ro "$(disk programs)" /programs || fail mount programs
 mount -t ext4 "$(disk state)" ${places.state} || fail mount state
-for name in bin/node bin/chrt lib lib64 app; do [ -e "/$name" ] || ln -s "/programs/$name" "/$name"; done
+for name in bin/node bin/chrt lib lib64 app; do ln -s "/programs/$name" "/$name"; done
 if [ "$fault" = full_store ]; then
   for count in $(seq 1 ${fillersMax}); do
     { printf '\\007\\000\\000\\000'; head -c ${fillerBytes} /dev/zero; } >/tmp/filler

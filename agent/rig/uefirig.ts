@@ -6,7 +6,7 @@ import type { BootFault, BootRig, BootSettings } from "./bootrig.ts";
 import { makeStateDisk } from "./guest.ts";
 import { killAgent, obey, shell } from "./guestshell.ts";
 import { places } from "./init.ts";
-import { pc } from "./machines.ts";
+import type { Machine } from "./machines.ts";
 import { consoleOptions, startGuest } from "./qemu.ts";
 import { QemuRig } from "./qemurig.ts";
 import type { CardSettings } from "./rig.ts";
@@ -45,9 +45,9 @@ export class UefiRig extends QemuRig implements BootRig {
   private stateDisk = "";
 
   /** `bootFolder`: what boot/build.mjs made. */
-  constructor(projectFolder: string, logFolder: string, bootFolder: string) {
-    super(pc, projectFolder, logFolder);
-    this.bootFolder = bootFolder;
+  constructor(machine: Machine, folders: { project: string; logs: string; boot: string }) {
+    super(machine, folders.project, folders.logs);
+    this.bootFolder = folders.boot;
   }
 
   override async start(settings: CardSettings): Promise<void> {
@@ -57,7 +57,7 @@ export class UefiRig extends QemuRig implements BootRig {
   async boot(settings: BootSettings): Promise<void> {
     await this.close();
     this.parts ??= await prepareUefiGuest({
-      machine: pc,
+      machine: this.machine,
       cacheFolder: path.join(this.project, ".cache/guest"),
       appFolder: path.join(this.project, "dist"),
       hookFolder: path.join(this.project, "boot/linux"),
@@ -66,7 +66,7 @@ export class UefiRig extends QemuRig implements BootRig {
     });
     this.cards += 1;
     const folder = path.join(this.logFolder, `card-${this.cards}`);
-    this.powered = cardOf(settings, this.parts, { folder, bootFolder: this.bootFolder });
+    this.powered = this.cardOf(settings, this.parts, folder);
     await prepareUefi(this.powered);
     this.stateDisk = path.join(folder, "state.img");
     await makeStateDisk(this.stateDisk);
@@ -81,7 +81,7 @@ export class UefiRig extends QemuRig implements BootRig {
     const { folder } = powered;
     const [store, kept] = [path.join(folder, "vars.fd"), path.join(folder, "kept.fd")];
     fs.renameSync(store, kept);
-    this.powered = cardOf(settings, parts, { folder, bootFolder: this.bootFolder });
+    this.powered = this.cardOf(settings, parts, folder);
     await prepareUefi(this.powered);
     fs.renameSync(kept, store);
     await this.power(true, { waits: false });
@@ -98,7 +98,7 @@ export class UefiRig extends QemuRig implements BootRig {
     if (countdown === undefined || counter === undefined) return undefined;
     // The processor's counter runs from the start of QEMU, through every reset.
     const zeroMs = (counter.zero * 1000) / counter.hz;
-    return this.card.startedMs + zeroMs + countdown.refreshed_ms;
+    return this.card.runsMs + zeroMs + countdown.refreshed_ms;
   }
 
   press(key: string): void {
@@ -115,11 +115,28 @@ export class UefiRig extends QemuRig implements BootRig {
     this.powered = null;
   }
 
+  private cardOf(settings: BootSettings, parts: UefiGuest, folder: string): UefiCard {
+    const { machine, bootFolder } = this;
+    const { device = "i6300esb", fault } = settings;
+    const arch = machine.arch === "arm64" ? "aa64" : "x64";
+    const good: UefiSlot = { kernel: parts.kernel, initrd: parts.initrd };
+    const bad = badSlot(fault, good, { folder, lab: path.join(bootFolder, arch, "lab") });
+    const configuration = configurationOf(settings, consoleOptions(machine));
+    return {
+      arch,
+      watchdog: device === "none" ? "none" : device === "iTCO_wdt" ? "tco" : "esb-rom",
+      configuration: fault === "no_configuration" ? null : configuration,
+      slots: { ...(fault === "no_kernel" ? {} : { a: bad }), b: good },
+      folder,
+      bootFolder,
+    };
+  }
+
   protected override async powerOn(): Promise<void> {
     if (this.powered === null || this.parts === null) throw new Error("no card was prepared");
     const programs = this.parts.programs.replaceAll(",", ",,");
     this.guest = await startGuest({
-      image: { machine: pc, stateDisk: this.stateDisk },
+      image: { machine: this.machine, stateDisk: this.stateDisk },
       board: [
         ...uefiArguments(this.powered),
         "-drive",
@@ -135,36 +152,24 @@ export class UefiRig extends QemuRig implements BootRig {
 /** What the console shows right after the firmware's refresh, or tells of it. */
 const refreshLine = new RegExp(`^(kennel: lab: hangs now|spin: hangs now|${handOffSaid} )`);
 
-type Folders = Pick<UefiCard, "folder" | "bootFolder">;
-
-function cardOf(settings: BootSettings, parts: UefiGuest, folders: Folders): UefiCard {
-  const { device = "i6300esb", fault } = settings;
-  const good: UefiSlot = { kernel: parts.kernel, initrd: parts.initrd };
-  return {
-    arch: "x64",
-    watchdog: device === "none" ? "none" : device === "iTCO_wdt" ? "tco" : "esb-rom",
-    configuration: fault === "no_configuration" ? null : configurationOf(settings),
-    slots: { ...(fault === "no_kernel" ? {} : { a: badSlot(fault, good, folders) }), b: good },
-    ...folders,
-  };
-}
-
-function badSlot(fault: BootFault | undefined, good: UefiSlot, folders: Folders): UefiSlot {
-  if (fault === "kernel_spins") {
-    return { kernel: path.join(folders.bootFolder, "x64/lab/spin.efi") };
-  }
+function badSlot(
+  fault: BootFault | undefined,
+  good: UefiSlot,
+  { folder, lab }: { folder: string; lab: string },
+): UefiSlot {
+  if (fault === "kernel_spins") return { ...good, kernel: path.join(lab, "spin.efi") };
   if (fault !== "damaged_kernel") return good;
-  fs.mkdirSync(folders.folder, { recursive: true });
-  const kernel = path.join(folders.folder, "damaged");
+  fs.mkdirSync(folder, { recursive: true });
+  const kernel = path.join(folder, "damaged");
   fs.writeFileSync(kernel, Buffer.alloc(damagedBytes, "not a kernel "));
   return { ...good, kernel };
 }
 const damagedBytes = 100_000;
 
-function configurationOf(settings: BootSettings): string {
+function configurationOf(settings: BootSettings, console: string): string {
   const { timeoutMs, fault, attempts = 1, device = "i6300esb", menu } = settings;
   const words = [
-    consoleOptions(pc),
+    console,
     `kennel.driver=${device}`,
     ...(settings.withoutHook === true ? ["kennel.hook=no"] : []),
   ];

@@ -337,6 +337,7 @@ export class World {
       bootHook: () => this.bootHook,
       resetCause: () => (this.cause === "watchdog" ? "unknown" : this.cause),
       crashRecords: () => this.crashRecords.slice(),
+      panicText: (records) => (records.length === 0 ? "" : "simulated panic"),
       commandLine: () => "",
       reboot: () => {
         this.clock.at(this.clock.now() + rebootMs, () => this.reset("reboot"));

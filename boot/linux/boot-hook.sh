@@ -117,6 +117,10 @@ is_locked() {
 }
 
 choose_method() {
+  if [ "$method" = lock ] && [ "$driver" = i6300esb ] && ! is_locked; then
+    note "the countdown is not locked: the device is held open instead"
+    method=hold
+  fi
   [ "$method" = auto ] || return 0
   case $driver in
     # Its probe stops a countdown, unless firmware locked it.
@@ -233,6 +237,7 @@ write_record() {
     echo "began=$began"
     [ -z "$loaded" ] || echo "loaded=$loaded"
     [ -z "$opened" ] || echo "opened=$opened"
+    [ -z "$left" ] || echo "left=$left"
     [ -z "$holder" ] || echo "holder=$holder"
     echo "adopt_within=$adopt_within"
     echo "before=$before"
@@ -249,6 +254,7 @@ began=0
 uptime_into began
 loaded=
 opened=
+left=
 holder=
 node=
 read_conf
@@ -261,6 +267,8 @@ choose_method
 [ "$method" = none ] || { load_core && load_driver; }
 if [ "$method" != none ] && wait_for_node; then
   uptime_into loaded
+  # What has changed when the agent looks has counted: a driver may show this of one that stopped.
+  left=$(first_line "$root/sys/class/watchdog/${node##*/}/timeleft" 2>/dev/null)
   if [ "$method" = hold ]; then
     # One step after the driver came up; the holder has the descriptor when this shell lets it go.
     {

@@ -5,11 +5,11 @@
  */
 #pragma once
 
-#include "bootstate.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bootstate.h"
 #include "stagelog.h"
 
 enum {

@@ -97,8 +97,8 @@ void guard_step(const struct config *config, const char *name) {
   attempt_note(stage_os_load, name, now_ms());
   say("%s", name);
   if (!config->lab) return;
-  bool is_here = config->hang_slot == slot_none ||
-                 config->hang_slot == attempt_state()->current.slot;
+  bool is_here =
+      config->hang_slot == slot_none || config->hang_slot == attempt_state()->current.slot;
   if (is_here && text_equal(config->hang_step, name)) hang(config->hang_high);
   if (config->slow_ms > 0) firmware_boot->stall((size_t)config->slow_ms * 1000);
 }

@@ -8,7 +8,7 @@ import { arm64, type Machine, pc } from "../../agent/rig/machines.ts";
 import { type Benches, bench, rigProgram } from "../../agent/rig/program.ts";
 import { QemuRig } from "../../agent/rig/qemurig.ts";
 import { SimRig } from "../../agent/rig/simrig.ts";
-import { boots } from "../../agent/rig/stories/boots.ts";
+import { boots, firstBoots } from "../../agent/rig/stories/boots.ts";
 import { stories } from "../../agent/rig/tell.ts";
 import { UefiRig } from "../../agent/rig/uefirig.ts";
 
@@ -31,18 +31,22 @@ const emulated =
     return new QemuRig(machine, project, logFolder);
   };
 /** The boot half is compiled for every run: that takes seconds, and it is never an old one. */
-async function uefi(logFolder: string): Promise<UefiRig> {
-  const bootFolder = path.join(project, ".build/boot");
-  const options = { deadlineMs: buildMs, cwd: project };
-  await runOrFail(process.execPath, ["boot/build.mjs", "--into", bootFolder], options);
-  return new UefiRig(project, logFolder, bootFolder);
-}
+const withFirmware =
+  (machine: Machine) =>
+  async (logs: string): Promise<UefiRig> => {
+    await compileAddon(machine);
+    const boot = path.join(project, ".build/boot");
+    const options = { deadlineMs: buildMs, cwd: project };
+    await runOrFail(process.execPath, ["boot/build.mjs", "--into", boot], options);
+    return new UefiRig(machine, { project, logs, boot });
+  };
 
 const benches: Benches = {
   sim: bench((logFolder) => new SimRig(logFolder), stories),
   [pc.name]: bench(emulated(pc), stories),
   [arm64.name]: bench(emulated(arm64), stories),
-  "qemu-uefi": bench(uefi, boots),
+  "qemu-uefi": bench(withFirmware(pc), boots),
+  "qemu-uefi-arm64": bench(withFirmware(arm64), firstBoots),
 };
 const [verb, ...rest] = process.argv.slice(2);
 const done =

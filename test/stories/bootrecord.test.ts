@@ -2,6 +2,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { PowerCut } from "../../agent/sim/disk.ts";
+import { itcoModel } from "../../agent/sim/watchdogmodels.ts";
 import type { World } from "../../agent/sim/world.ts";
 import { ask, card, confirmed, lastEnded, reportsOf, resetTime, runningCard } from "../worlds.ts";
 
@@ -215,6 +216,33 @@ stories("A1-16 a driver that stops the countdown at its probe: the gap is told i
   hung.power(true);
   hung.advance(hourMs);
   assert.equal(hung.resets, [], "the gap is a real one");
+});
+
+stories(
+  "A1-16 a TCO shows a time left when it stands still: only one that fell has counted",
+  () => {
+    for (const stopsAtProbe of [true, false]) {
+      // Longer than the second in which the counter counts.
+      const world = runningCard({ plan, model: itcoModel, chip: { stopsAtProbe }, stepMs: 600 });
+      const ms = stopsAtProbe ? 1850 : 0;
+      assert.is(gap(world).told, ms, `stops: ${stopsAtProbe}`);
+      const [adopted] = reportsOf(world, "boot:adopted");
+      assert.is(adopted?.remaining_ms === 0, stopsAtProbe);
+    }
+    const soon = runningCard({ plan, model: itcoModel });
+    assert.is(gap(soon).told, 350, "within one second nothing shows it");
+  },
+);
+
+stories("A1-16 a TCO that shows what the hook saw already has stopped", () => {
+  const times = "began=1.00\nloaded=1.10\nadopt_within=60\nbefore=no";
+  for (const stopsAtProbe of [true, false]) {
+    const world = card({ plan, model: itcoModel, chip: { stopsAtProbe }, stepMs: 600 });
+    world.bootHook = `version=1\ndriver=iTCO_wdt\nmethod=leave\n${times}\nleft=4\n`;
+    world.power(true);
+    confirmed(world);
+    assert.is(gap(world).told, stopsAtProbe ? 1850 : 0, `stops: ${stopsAtProbe}`);
+  }
 });
 
 stories("A1-16 a frozen or silent counter proves nothing: the gap is told", () => {

@@ -7,6 +7,8 @@ import { SimBootControl } from "../../agent/sim/bootcontrol.ts";
 import type { ProgramFault } from "../../agent/sim/programs.ts";
 import { itcoModel } from "../../agent/sim/watchdogmodels.ts";
 import { simConfig, World } from "../../agent/sim/world.ts";
+import { encodeMap } from "../../agent/wire/cbor.ts";
+import type { ResponseOf } from "../../agent/wire/commands.ts";
 import { ask, confirmed, reportsOf, resetTime } from "../worlds.ts";
 
 const stories = suite("ready stories");
@@ -192,6 +194,27 @@ stories(
     assert.ok(first.findings.every(({ ok }) => ok));
   },
 );
+
+stories("the doctor tells what firmware has pending; foreign text never outgrows a packet", () => {
+  const control = new SimBootControl("bluefield", swapPending);
+  const world = started({ control });
+  const { agent } = world;
+  const all = () => {
+    const findings: ResponseOf<"card.doctor">["findings"] = [];
+    for (let more = true; more; ) {
+      const answer = ask(world, "card.doctor", { from: findings.length });
+      const { length } = encodeMap(answer);
+      assert.ok(length < 1900, `${length} bytes`);
+      findings.push(...answer.findings);
+      more = answer.more;
+    }
+    return findings;
+  };
+  assert.match(all().at(-1)?.found ?? "", /^bluefield: .*second reset swap_emmc$/);
+  const bad = { name: "holder", ok: false, found: "\u{1f415}".repeat(400), next: "犬".repeat(400) };
+  Object.assign(agent?.io ?? {}, { examine: () => [bad, bad, bad, bad] });
+  assert.equal(all()[0]?.next, "?".repeat(200));
+});
 
 const mistakes: readonly (readonly [unknown, RegExp])[] = [
   [{ programs: [{ name: "tee", command: ["/x"] }] }, /two checks named "tee"/],

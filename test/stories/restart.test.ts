@@ -2,7 +2,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { World } from "../../agent/sim/world.ts";
-import { confirmed, reportsOf, runningCard } from "../worlds.ts";
+import { ask, confirmed, reportsOf, runningCard } from "../worlds.ts";
 
 const stories = suite("restart stories");
 const plan = { watchdogMs: 5000 };
@@ -65,6 +65,20 @@ stories("B15-01 where the device has no time left and no note was made, the gap 
   const world = runningCard({ plan, model: { timeLeft: false } });
   assert.equal(restarted(world, "kill", 5000), { by: "unknown" });
   assert.is(restarted(world, "stop", 5000)?.by, "note");
+});
+
+stories("A1-16 a later agent tells of the way to the first one what that one found", () => {
+  for (const end of ["stop", "kill"] as const) {
+    const world = runningCard({ plan });
+    const told = () => [ask(world, "card.protection"), ask(world, "wdt.plan")] as const;
+    const [first, firstPlan] = told();
+    world.advance(600_000);
+    for (let run = 0; run < 3; run++) restarted(world, end, 1000);
+    const [later, laterPlan] = told();
+    assert.equal(later.stages, first.stages);
+    assert.equal([laterPlan.firmware, laterPlan.owner], [firstPlan.firmware, firstPlan.owner]);
+    assert.equal(reportsOf(world, "boot:adopted").at(-1)?.uncovered_ms, 0);
+  }
 });
 
 stories("a boot of the whole card is no gap between agents", () => {

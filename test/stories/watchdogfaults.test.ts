@@ -1,6 +1,7 @@
 /** Watchdogs that refuse, lie or are missing: kept, reported, or given up in the open. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { Failure } from "../../agent/errors.ts";
 import type { AgentEvent } from "../../agent/events.ts";
 import { WatchdogHead } from "../../agent/heads/watchdog.ts";
 import type { WatchdogFacts } from "../../agent/io/watchdog.ts";
@@ -131,6 +132,49 @@ stories("A2-04 on a whole card that refuses every timeout, T2 is kept", () => {
   world.advance(hourMs);
   assert.equal(world.resets, []);
 });
+
+stories(
+  "no thread to be had for the service: T2 becomes what the hardware holds, and it lives",
+  () => {
+    const { make, clock, watchdog, events, resets, kinds } = bench({});
+    watchdog.serve = () => {
+      throw new Failure("watchdog.device", "pthread_create: EAGAIN");
+    };
+    const head = make();
+    head.start();
+    const { via, hardware_ms, promise_ms, protected: isProtected } = head.status();
+    assert.equal([via, hardware_ms, promise_ms, isProtected], ["direct", 16_000, 16_000, true]);
+    const refused = events.findLast(({ kind }) => kind === "wdt:refused");
+    assert.match(
+      JSON.stringify(refused),
+      /"serve".*EAGAIN; only what the hardware holds.*16000 ms/,
+    );
+    const count = kinds().length;
+    while (clock.now() < hourMs) {
+      clock.advance(head.dueMs - clock.now());
+      head.tick(clock.now());
+    }
+    assert.equal([resets, kinds().slice(count).includes("wdt:refused")], [[], false]);
+    clock.advance(16_000);
+    assert.is(resets.length, 1);
+  },
+);
+
+stories(
+  "a driver that says it runs with nothing is refreshed for the least that Linux counts",
+  () => {
+    const { make, clock, resets, watchdog } = bench({});
+    watchdog.setTimeout = () => 0;
+    const head = make();
+    head.start();
+    assert.equal([head.status().via, head.status().hardware_ms], ["service", 1000]);
+    for (let minutes = 0; minutes < 60; minutes++) {
+      clock.advance(head.dueMs - clock.now());
+      head.tick(clock.now());
+    }
+    assert.equal(resets, []);
+  },
+);
 
 stories("a refresh that does nothing: the card is reset, it does not pretend", () => {
   const world = runningCard({ plan });

@@ -5,15 +5,10 @@ import * as assert from "uvu/assert";
 import { configure } from "../../agent/config.ts";
 import type { AgentEvent } from "../../agent/events.ts";
 import { BootHead } from "../../agent/heads/boot.ts";
-import { isBootHolder, takeFrom } from "../../agent/io/bootholder.ts";
+import { bootHolderOf, isBootHolder, takeFrom } from "../../agent/io/bootholder.ts";
 import type { Platform } from "../../agent/io/platform.ts";
-import {
-  type Arrival,
-  coverage,
-  disagreement,
-  type Hook,
-  parseHook,
-} from "../../agent/machines/adoption.ts";
+import { type Arrival, counted, coverage, disagreement } from "../../agent/machines/adoption.ts";
+import { type Hook, parseHook } from "../../agent/machines/boothook.ts";
 import { SimClock } from "../../agent/sim/clock.ts";
 import { SimDisk } from "../../agent/sim/disk.ts";
 import { Random } from "../../agent/sim/random.ts";
@@ -48,6 +43,7 @@ adoption("the hook's record is read, and refused where it is not one", () => {
     beganMs: 8200,
     loadedMs: 8260,
     openedMs: 8270,
+    leftMs: null,
     holder: 123,
     adoptWithinMs: 60_000,
     before: false,
@@ -70,22 +66,31 @@ const armed = { refreshed_ms: 0, remaining_ms: 20_000, granted_ms: 20_000 };
 const arrival: Arrival = {
   countdown: armed,
   hook: hookOf(),
-  runningMs: null,
+  leftMs: null,
+  isActive: false,
+  rounds: 1,
   atMs: 10_000,
   oneClock: false,
 };
-const kept = hookOf({ method: "open_timeout", openedMs: null, holder: null });
+const kept = hookOf({ method: "open_timeout", openedMs: null, holder: null, leftMs: 10_000 });
 
 const cases: readonly (readonly [string, Partial<Arrival>, number])[] = [
   ["held: from loading to opening", {}, 70],
   ["locked by firmware", { hook: hookOf({ method: "lock", openedMs: null }) }, 0],
+  [
+    "the hook was told that it is locked, and firmware knows that it is not",
+    { countdown: { ...armed, locked: false }, hook: hookOf({ method: "lock", openedMs: null }) },
+    10_000,
+  ],
   [
     "locked, and yet alive after its deadline",
     { hook: hookOf({ method: "lock" }), atMs: 71_000 },
     71_000,
   ],
   ["held, but it could not be opened", { hook: hookOf({ openedMs: null }) }, 10_000],
-  ["kept by the driver, and it counts", { hook: kept, runningMs: 8000 }, 0],
+  ["kept by the driver, and it counts", { hook: kept, leftMs: 8000 }, 0],
+  ["kept by the driver, who refreshed it", { hook: kept, leftMs: 55_000 }, 0],
+  ["stopped, and as much is shown as before", { hook: kept, leftMs: 10_000 }, 10_000],
   ["kept by the driver, and nothing shows it", { hook: kept }, 10_000],
   [
     "the hook came after the reset was due",
@@ -93,10 +98,16 @@ const cases: readonly (readonly [string, Partial<Arrival>, number])[] = [
     31_000,
   ],
   ["the driver was there before the hook", { hook: hookOf({ before: true }) }, 8270],
-  ["no hook, and the rest of the countdown is there", { hook: null, runningMs: 10_000 }, 0],
-  ["no hook, less is left than on one clock", { hook: null, runningMs: 6000 }, 0],
-  ["no hook, more is left than there can be", { hook: null, runningMs: 13_000 }, 10_000],
-  ["no hook, one clock, and less is left", { hook: null, runningMs: 6000, oneClock: true }, 10_000],
+  ["no hook, and the rest of the countdown is there", { hook: null, leftMs: 10_000 }, 0],
+  ["no hook, less is left than on one clock", { hook: null, leftMs: 6000 }, 0],
+  ["no hook, more is left than there can be", { hook: null, leftMs: 13_000 }, 10_000],
+  ["no hook, one clock, and less is left", { hook: null, leftMs: 6000, oneClock: true }, 10_000],
+  ["no hook, all of it is left so soon", { hook: null, leftMs: 20_000, atMs: 900 }, 900],
+  ["no hook, and somebody opened it", { hook: null, leftMs: 9000, isActive: true }, 10_000],
+  ["kept by the driver, till one opened it", { hook: kept, leftMs: 8e3, isActive: true }, 10_000],
+  ["no hook, two rounds, in the first", { hook: null, leftMs: 3000, rounds: 2, atMs: 7000 }, 0],
+  ["no hook, two rounds, in the second", { hook: null, leftMs: 6000, rounds: 2, atMs: 14_000 }, 0],
+  ["no hook, two rounds, all of one", { hook: null, leftMs: 10_000, rounds: 2 }, 10_000],
   ["no hook, nothing shows it", { hook: null }, 10_000],
   ["a hook that is switched off", { hook: hookOf({ method: "none", loadedMs: null }) }, 10_000],
   ["no firmware: the hook armed it", { countdown: null }, 8270],
@@ -107,6 +118,15 @@ adoption("A1-16 the gap of each way, in milliseconds; nothing unseen counts as c
   for (const [what, changes, uncoveredMs] of cases) {
     assert.is(coverage({ ...arrival, ...changes }).uncoveredMs, uncoveredMs, what);
   }
+});
+
+adoption("what is left is that of a countdown where Linux or a change of it says so", () => {
+  const alone = { ...arrival, hook: null, leftMs: 19_000 };
+  assert.is(counted(alone), false);
+  assert.is(counted({ ...alone, isActive: true }), true);
+  assert.is(counted({ ...alone, isActive: true, leftMs: null }), false);
+  assert.is(counted({ ...alone, hook: kept }), true);
+  assert.is(counted({ ...alone, hook: hookOf({ leftMs: 19_000 }) }), false);
 });
 
 adoption("the hardware must be the one that firmware armed", () => {
@@ -165,6 +185,7 @@ function boot(disk: SimDisk, machine: string, changes: Partial<HandOff> = {}) {
     bootHook: () => record,
     resetCause: () => "unknown",
     crashRecords: () => [],
+    panicText: () => "",
     commandLine: () => "",
     reboot: () => undefined,
     names: () => ({ os: "", host: "", release: "", version: "", machine: "" }),
@@ -253,6 +274,15 @@ adoption(
     }
   },
 );
+
+adoption("the hook's holder is known by every name of its device, and for no other device", () => {
+  const hook = hookOf();
+  assert.is(bootHolderOf("/dev/watchdog0", hook), 123);
+  assert.is(bootHolderOf("/dev/watchdog", hook), 123, "the alias of the first one");
+  assert.is(bootHolderOf("/dev/watchdog1", hook), null);
+  assert.is(bootHolderOf("/dev/watchdog", hookOf({ device: "" })), null);
+  assert.is(bootHolderOf("/dev/watchdog0", null), null);
+});
 
 adoption("a device that somebody else has stays busy, and the error is his", () => {
   let tries = 0;

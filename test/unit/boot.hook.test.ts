@@ -61,6 +61,7 @@ for (const shell of shells) {
     assert.is(record.get("began"), "1.25");
     assert.is(record.get("opened"), "1.31");
     assert.is(record.get("before"), "no");
+    assert.not.ok(record.has("left"), "this driver tells no time left");
     assert.not.ok(record.has("problem"), record.get("problem"));
     const holder = Number(record.get("holder"));
     assert.is(root.descriptor(holder, 9), "/dev/null", "the holder has the device open");
@@ -81,6 +82,17 @@ for (const shell of shells) {
     }
   });
 
+  hook(`a lock that boot.conf counts on and is not set: the device is held, ${under}`, () => {
+    const root = new HookRoot();
+    root.addPci(pci.i6300esb, 2);
+    root.write("etc/kennel/boot.conf", "method=lock\n");
+    root.modprobe(`[ "$1" = i6300esb ] || exit 0\n${root.registers}`);
+    const { record } = root.run(shell);
+    assert.is(record.get("method"), "hold");
+    assert.match(record.get("problem") ?? "", /not locked/);
+    letGo(Number(record.get("holder")));
+  });
+
   hook(`A1-17 a TCO gets its open_timeout before its driver registers, ${under}`, () => {
     const root = new HookRoot();
     root.addPci(pci.lpc);
@@ -88,10 +100,12 @@ for (const shell of shells) {
     root.modprobe(
       `case $1 in\nwatchdog) mkdir -p "$ROOT/sys/module/watchdog/parameters"\n` +
         `echo "\${2#open_timeout=}" >${parameter} ;;\n` +
-        `iTCO_wdt) cat ${parameter} >>"$ROOT/log"\n${root.registers} ;;\nesac`,
+        `iTCO_wdt) cat ${parameter} >>"$ROOT/log"\n${root.registers}\n` +
+        'echo 17 >"$ROOT/sys/class/watchdog/watchdog0/timeleft" ;;\nesac',
     );
     const { record } = root.run(shell);
     assert.is(record.get("method"), "open_timeout");
+    assert.is(record.get("left"), "17");
     const log = root.read("log").trim().split("\n");
     assert.is(log[0], "watchdog open_timeout=60");
     assert.equal(log.slice(-2), ["iTCO_wdt heartbeat=60", "60"]);

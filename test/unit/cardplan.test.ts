@@ -2,6 +2,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { WatchdogFacts } from "../../agent/io/watchdog.ts";
+import { type Hook, parseHook } from "../../agent/machines/boothook.ts";
 import { type CardFacts, cardPlan } from "../../agent/machines/cardplan.ts";
 import { coverageOf } from "../../agent/machines/coverage.ts";
 import type { WatchdogState } from "../../agent/wire/commands.ts";
@@ -68,7 +69,8 @@ const card: CardFacts = {
   state,
   everyMs: 15_000,
   commandLine: "quiet root=/dev/sda1",
-  hook: "",
+  hook: null,
+  firmwareLocks: null,
 };
 
 /** What is never caught with these facts, as `hang: why`. */
@@ -121,17 +123,29 @@ test("of an unknown driver the worse is assumed, unless its countdown ran on", (
   assert.is(cardPlan({ ...card, found: unknown }).driver?.at_probe, "keeps");
 });
 
-const record = "version=1\ndriver=i6300esb\nmethod=hold\nbegan=3.10\nloaded=3.22\nopened=3.25\n";
+const record =
+  "version=1\ndriver=i6300esb\nmethod=hold\nbegan=3.10\nloaded=3.22\nopened=3.25\n" +
+  "adopt_within=60\n";
+
+/** As the agent has it: null where the record is refused. */
+function hookOf(text: string): Hook | null {
+  const hook = parseHook(text);
+  return typeof hook === "string" ? null : hook;
+}
 
 test("the hook's record tells when driver and device were taken, on the kernel's clock", () => {
-  const { driver, hook, firmware } = cardPlan({ ...card, hook: `${record}before=no\n` });
+  const { driver, hook, firmware } = cardPlan({ ...card, hook: hookOf(`${record}before=no\n`) });
   assert.equal([driver?.probe_ms, hook], [12_100, { open_ms: 12_250, passes: true }]);
   assert.is(firmware?.locks, false);
-  const locked = cardPlan({ ...card, hook: record.replace("=hold", "=lock") });
+  const locked = cardPlan({ ...card, hook: hookOf(record.replace("=hold", "=lock")) });
   assert.is(locked.firmware?.locks, true);
-  assert.is(cardPlan({ ...card, hook: `${record}before=yes\n` }).driver?.probe_ms, 9000);
+  const hooked = { ...card, hook: hookOf(record.replace("=hold", "=lock")) };
+  assert.is(cardPlan({ ...hooked, firmwareLocks: false }).firmware?.locks, false, "firmware knows");
+  for (const before of [`${record}before=yes\n`, record]) {
+    assert.is(cardPlan({ ...card, hook: hookOf(before) }).driver?.probe_ms, 9000);
+  }
   for (const wrong of ["", "version=2\n", record.replace("3.10", "soon")]) {
-    assert.is(cardPlan({ ...card, hook: wrong }).hook, undefined);
+    assert.is(cardPlan({ ...card, hook: hookOf(wrong) }).hook, undefined);
   }
 });
 
@@ -145,7 +159,8 @@ test("whatever the clocks of firmware and kernel say, the plan makes sense", () 
     const anyMs = (): number => random.range(0, 200_000) - 50_000;
     const names = ["mount_root", "load_kernel"];
     const upS = (): number => random.range(0, 99);
-    const hook = `version=1\nbegan=${upS()}\nloaded=${upS()}\nopened=${upS()}\n`;
+    const times = `began=${upS()}\nloaded=${upS()}\nopened=${upS()}\nadopt_within=60\n`;
+    const hook = hookOf(`version=1\nmethod=hold\nbefore=no\n${times}`);
     const stages = card.stages
       .filter(() => random.chance(0.8))
       .map((stage) => ({

@@ -339,11 +339,20 @@ test("a coverage plan in a file is explained without any card", async () => {
   assert.is(good.exit, 0);
   const { data } = objectOf(good) as { data: { covered: boolean; plan: unknown } };
   assert.equal([data.covered, data.plan], [true, plainPlan]);
+  assert.is((await explain(good.stdout)).stdout, good.stdout, "what it says is a plan as well");
   const core = { handle_boot_enabled: true, open_timeout_ms: 0 };
   const gap = await explain(JSON.stringify({ ...plainPlan, core }));
   assert.is(gap.exit, exitCodes.verdict);
   assert.match(gap.stdout, /"from_ms":13500,"to_ms":41200,"hang":"programs","code":"open_timeout"/);
-  for (const wrong of ["{", "{}", JSON.stringify({ ...plainPlan, user_ms: 1 })]) {
+  for (const wrong of [
+    "{",
+    "{}",
+    "null",
+    "7",
+    '{"data":null}',
+    '{"data":{"plan":[]}}',
+    JSON.stringify({ ...plainPlan, user_ms: 1 }),
+  ]) {
     assert.is((await explain(wrong)).exit, exitCodes.usage);
   }
   rmSync(folder, { recursive: true });

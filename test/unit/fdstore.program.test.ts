@@ -119,6 +119,28 @@ onTwin("what is handed over and is not this watchdog is closed without V and tol
   }
 });
 
+onTwin("B15-01 beside a stale one the watchdog is adopted, and stays in the store", async () => {
+  const twin = makeTwin();
+  const state = temporaryFolder();
+  const plain = join(state, "plain");
+  writeFileSync(plain, "");
+  const args = ["--device", twin.device, "--state", state];
+  const env = { ...twin.env("timeleft=-95"), FDSTORE_LATE: plain, FDSTORE_ANSWERS: "1" };
+  const store = new FdStore(join(state, "notify"), env, args);
+  await store.after("s", "says READY=1");
+  await store.after("t", "ended 0");
+  await store.after("xs", "says READY=1");
+  const lastKept = store.lines.findLast((line) => line.startsWith("kept"));
+  assert.equal([store.count("dropped"), lastKept], [1, "kept 1"]);
+  await store.after("t", "ended 0");
+  await store.after("s", "says READY=1");
+  const calls = twin.calls().map(({ text }) => text);
+  const of = (start: string): number => calls.filter((text) => text.startsWith(start)).length;
+  assert.equal([of("open"), of("inherited"), of("write"), of("release stopped")], [1, 2, 0, 0]);
+  await store.after("t", "ended 0");
+  await store.quit();
+});
+
 onTwin("a disarm takes the watchdog out of the store and stops it by call", async () => {
   const twin = makeTwin();
   const cable = new Cable();

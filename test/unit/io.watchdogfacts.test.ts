@@ -1,7 +1,8 @@
 // What is said of watchdogs nobody has opened. Needs no addon.
+import { closeSync, openSync } from "node:fs";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { findWatchdogs, LinuxWatchdog } from "../../agent/io/linuxwatchdog.ts";
+import { findWatchdogs, handedOverFirst, LinuxWatchdog } from "../../agent/io/linuxwatchdog.ts";
 import type { WatchdogFacts } from "../../agent/io/watchdog.ts";
 import { i6300esb, itco, Machine, softdog } from "../machine.ts";
 
@@ -29,6 +30,20 @@ const esbFacts: Omit<WatchdogFacts, "path"> = {
   driverSettings: {},
   minGapMs: null,
 };
+
+factsSuite("B15-01 the watchdog that was handed over comes before a better one found since", () => {
+  const found = ["/dev/zero", "/dev/full", "/dev/null", "/dev/none"].map(
+    (path) => new LinuxWatchdog(path),
+  );
+  const plain = openSync(__filename, "r");
+  const handed = openSync("/dev/null", "r");
+  const paths = (fds: number[]) => handedOverFirst(found, fds).map(({ path }) => path);
+  assert.equal(paths([plain, handed]), ["/dev/null", "/dev/zero", "/dev/full", "/dev/none"]);
+  const asFound = found.map(({ path }) => path);
+  for (const fds of [[], [plain], [1_000_000]]) assert.equal(paths(fds), asFound);
+  closeSync(plain);
+  closeSync(handed);
+});
 
 factsSuite(
   "A2-14 facts come from sysfs alone; status, which reading changes, is left alone",

@@ -96,6 +96,17 @@ causes("crash records are listed by name and time, other records are not", () =>
   assert.equal(found, ["dmesg-ramoops-0@1718", "dmesg-ramoops-1@1718"]);
 });
 
+causes("the kernel's words at its panic are found in whichever piece has them", () => {
+  const folder = join(temporaryFolder(), "panics");
+  mkdirSync(folder);
+  const piece = (name: string, text: string): void => writeFileSync(join(folder, name), text);
+  piece("dmesg-efi-1", "Panic#1 Part1\n<4>[ 3.1] Call Trace:\n");
+  piece("dmesg-efi-2", "Panic#1 Part2\n<0>[ 3.0] Kernel panic - not syncing: out of luck\u0007\n");
+  const platform = new LinuxPlatform(null, folder);
+  assert.is(platform.panicText(["dmesg-efi-1@5", "dmesg-efi-2@5"]), "out of luck");
+  assert.is(platform.panicText(["dmesg-efi-1@5", "dmesg-efi-9@5"]), "");
+});
+
 const plan = { watchdogMs: 5000 };
 
 causes("A2-18 a panic that the watchdog ended is a panic; the same record later is none", () => {
@@ -105,6 +116,7 @@ causes("A2-18 a panic that the watchdog ended is a panic; the same record later 
   resetTime(world);
   confirmed(world);
   assert.is(lastEnded(world)?.cause, "panic", "although the firmware saw the watchdog's flag");
+  assert.is(lastEnded(world)?.culprit, "simulated panic");
   assert.match(String(reportsOf(world, "boot:evidence").at(-1)?.evidence), /crash record new/);
   world.hangKernel();
   resetTime(world);

@@ -82,14 +82,22 @@ onNative("a socket that cannot be one, and one that nobody reads", () => {
 });
 
 /** A simulated card whose agent is supervised, and what the supervisor heard: `[state, ms]`. */
-function supervised(everyMs: number, tasks: { name: string; every_s: number }[] = []) {
+function supervised(
+  everyMs: number | null,
+  tasks: { name: string; every_s: number }[] = [],
+  busyUntilMs = 0,
+) {
   const heard: [string, number][] = [];
   const problems = ["descriptor 3 (log) that was handed over is not used: its name is not known"];
   const world: World = card({
     tasks,
     supervisor: {
       everyMs,
-      tell: (state) => heard.push([state, world.clock.now()]),
+      tell: (state) => {
+        if (world.clock.now() < busyUntilMs) return false;
+        heard.push([state, world.clock.now()]);
+        return true;
+      },
       takeProblems: () => problems.splice(0),
     },
   });
@@ -110,6 +118,42 @@ supervision(
     assert.is(heard.at(-1)?.[0], "STOPPING=1");
   },
 );
+
+supervision("a supervisor too busy to hear that the agent is ready is told again", () => {
+  for (const everyMs of [5000, null]) {
+    const { world, heard } = supervised(everyMs, [], 20_000);
+    world.advance(60_000);
+    const [first, second] = heard;
+    assert.is(first?.[0], "READY=1");
+    assert.ok(Number(first?.[1]) >= 20_000 && Number(first?.[1]) <= 21_000, `${first?.[1]}`);
+    assert.is(second?.[0], everyMs === null ? undefined : "WATCHDOG=1");
+  }
+  const { world, heard } = supervised(null, [], Infinity);
+  world.advance(200_000);
+  assert.equal([heard, world.resets], [[], []]);
+});
+
+supervision("a descriptor that a busy manager did not take is sent with the next state", () => {
+  const sent: (string | number | undefined)[][] = [];
+  let isBusy = true;
+  const manager = new ServiceManager({ ...environment }, 812, (_, text, ...fd) => {
+    if (isBusy) throw new Error("EAGAIN");
+    sent.push([text.split("\n")[0] ?? "", ...fd]);
+  });
+  manager.keep(5);
+  assert.is(manager.tell("READY=1"), false);
+  isBusy = false;
+  assert.is(manager.tell("READY=1"), true);
+  manager.tell("WATCHDOG=1");
+  assert.equal(sent, [["FDSTORE=1", 5], ["READY=1"], ["WATCHDOG=1"]]);
+  isBusy = true;
+  manager.keep(5);
+  manager.forget();
+  isBusy = false;
+  manager.tell("WATCHDOG=1");
+  assert.equal(sent.at(-1), ["WATCHDOG=1"]);
+  assert.is(sent.length, 4, "what is to be forgotten is not kept after all");
+});
 
 supervision("a blocked loop is silent; one that withholds the refresh on purpose is not", () => {
   const blocked = supervised(1000);

@@ -15,6 +15,8 @@ import { expired, type Look, type TraceEvent } from "./trace.ts";
 /** Where the programs are, as the guest has them and as the project does. */
 export const guestProgram = ".build/test/fixtures/lockstepguest.cjs";
 const nativeFolder = "dist/native";
+/** The program looks for dist/native in the project; here that is beside it. */
+const asInProject = "ln -s . dist";
 /** A step takes milliseconds; a machine that is busy with something else, seconds. */
 const slackMs = 30_000;
 
@@ -45,7 +47,7 @@ export class EmulatedDevice implements Device {
   static async boot(project: string, folder: string, name: DeviceName): Promise<EmulatedDevice> {
     const app = path.join(folder, "app");
     copyInto(app, project, guestProgram);
-    fs.cpSync(path.join(project, nativeFolder), path.join(app, nativeFolder), { recursive: true });
+    fs.cpSync(path.join(project, nativeFolder), path.join(app, "native"), { recursive: true });
     const main = mainFor(name);
     const cacheFolder = path.join(project, ".cache/guest");
     const parts = { cacheFolder, appFolder: app, main, intoFolder: folder };
@@ -136,6 +138,7 @@ function mainFor(name: DeviceName): string {
   return [
     `if [ ! -f ${places.driver} ]; then ${first}; fi`,
     "dmesg -n 1; stty -echo",
+    asInProject,
     `node ${places.app}/${guestProgram}`,
   ].join("\n");
 }

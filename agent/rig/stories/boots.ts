@@ -34,20 +34,45 @@ async function confirmed(rig: BootRig): Promise<Report[]> {
 const lookEveryMs = 500;
 
 /** A boot without any fault: adopted with no gap, confirmed, never reset. */
-async function wellBoot(rig: BootRig, settings: BootSettings): Promise<void> {
+async function wellBoot(rig: BootRig, settings: BootSettings, uncoveredMs = 0): Promise<void> {
   await rig.boot(settings);
   const reports = await confirmed(rig);
   const adopted = reports.find(({ kind }) => kind === "boot:adopted");
-  expect(adopted?.data.uncovered_ms === 0, JSON.stringify(adopted ?? reports));
+  const isCovered = Number(adopted?.data.uncovered_ms) <= uncoveredMs;
+  expect(isCovered, JSON.stringify(adopted ?? reports));
   const { slot, watchdog } = await status(rig);
   expect(slot === "a" && watchdog.armed, `slot ${slot}, ${watchdog.state}`);
   const { present, problem } = await rig.ask("boot.record", {});
   expect(present && problem === undefined, `record: ${present}, ${problem}`);
   await rig.wait(settledMs);
   expect(rig.expiries.length === 0, "the watchdog expired");
+  tellTimes(rig);
 }
+
+/** What the console shows of a boot, for the documents: seconds from the first arming on. */
+function tellTimes(rig: BootRig): void {
+  const lines: [string, RegExp][] = [
+    ["kernel started", /^kennel: start_kernel/],
+    ["Linux", /Linux version/],
+    ["initramfs", /^guest: init/],
+    ["hook done", /^hook: version/],
+    ["agent ready", /^kenneld ready/],
+  ];
+  const at = (words: RegExp): number => rig.console.find(({ text }) => words.test(text))?.atMs ?? 0;
+  const armedMs = at(/^kennel: armed/);
+  const handedMs = rig.firmwareRefreshMs(rig.now()) ?? 0;
+  const times = lines.map(([name, words]) => `${name} ${seconds(at(words) - armedMs)}`);
+  const last = `last refresh ${seconds(handedMs - armedMs)}`;
+  process.stdout.write(`  measured boot, s after arming: ${[last, ...times].join(", ")}\n`);
+}
+
+function seconds(ms: number): string {
+  return (ms / 1000).toFixed(1);
+}
+/** The driver's probe stops the 6300ESB, and the hook opens it in the next step. */
+const stepMs = 1_000;
 /** Longer than what the loader armed with and the hook gives the agent. */
-const settledMs = 40_000;
+const settledMs = 32_000;
 
 /** How the dead boot of slot a has to be told of by the boot of slot b. */
 interface Death {
@@ -79,13 +104,16 @@ async function panics(rig: BootRig): Promise<void> {
   await rig.change({ timeoutMs, lock: true, fault: "kernel_panics" });
   await expiry(rig, 1);
   await told(rig, { stage: "hand_off", cause: "panic" });
+  const died = (await reportsOf(rig)).findLast(({ kind }) => kind === "boot:died");
+  const words = died?.data.culprit;
+  expect(words === "sysrq triggered crash", `the kernel's words are told as: ${words}`);
 }
 
 async function told(rig: BootRig, { stage, cause = "watchdog" }: Death): Promise<void> {
   const { slot } = await status(rig);
   expect(slot === "b", `slot ${slot} was booted`);
   const reports = await confirmed(rig);
-  const died = reports.find(({ kind }) => kind === "boot:died");
+  const died = reports.findLast(({ kind }) => kind === "boot:died");
   expect(died !== undefined, "no report tells of the dead boot");
   expect(died.data.stage === stage && died.data.cause === cause, JSON.stringify(died.data));
 }
@@ -106,7 +134,7 @@ async function slowLoad(rig: BootRig): Promise<void> {
 }
 
 async function thirdTime(rig: BootRig): Promise<void> {
-  await rig.boot({ timeoutMs: 8_000, fault: "kernel_panics", lock: true, attempts: 3 });
+  await rig.boot({ timeoutMs, fault: "kernel_panics", lock: true, attempts: 3 });
   await expiry(rig, 3);
   const reports = await confirmed(rig);
   const { slot } = await status(rig);
@@ -218,16 +246,15 @@ async function gap(rig: BootRig): Promise<void> {
   expect(rig.expiries.length === 0, "the kernel does not refresh for ever after all");
 }
 
-export const boots: readonly BootStory[] = [
+/** What a card of any architecture shows, with the 6300ESB. */
+export const firstBoots: readonly BootStory[] = [
   story(
     "a boot is adopted without a gap, with the 6300ESB locked",
     { rows: ["A1-03", "A1-10", "A1-15"] },
     (rig) => wellBoot(rig, { timeoutMs: 30_000, lock: true }),
   ),
-  story(
-    "a boot is adopted without a gap, with the chipset's watchdog",
-    { rows: ["A1-03", "A1-16"] },
-    (rig) => wellBoot(rig, { timeoutMs: 30_000, device: "iTCO_wdt" }),
+  story("an agent takes the 6300ESB from the hook that held it", { rows: ["A1-16"] }, (rig) =>
+    wellBoot(rig, { timeoutMs: 30_000 }, stepMs),
   ),
   dies("a loader that hangs is reset, and the step is named", ["A1-05"], "load_hangs", {
     stage: "os_load",
@@ -260,6 +287,16 @@ export const boots: readonly BootStory[] = [
       { stage: "hand_off", withinMs: kernelMs + hookMs },
     ),
   ),
+];
+
+/** All of them, on a PC. */
+export const boots: readonly BootStory[] = [
+  ...firstBoots,
+  story(
+    "a boot is adopted without a gap, with the chipset's watchdog",
+    { rows: ["A1-03", "A1-16"] },
+    (rig) => wellBoot(rig, { timeoutMs: 30_000, device: "iTCO_wdt" }),
+  ),
   story("a loader that hangs is reset by the chipset's watchdog", { rows: ["A1-05"] }, (rig) =>
     deadBoot(rig, { timeoutMs, fault: "load_hangs", device: "iTCO_wdt" }, { stage: "os_load" }),
   ),
@@ -272,6 +309,16 @@ export const boots: readonly BootStory[] = [
         { timeoutMs, fault: "no_agent", device: "iTCO_wdt" },
         { stage: "hand_off", withinMs: kernelMs + 3 * hookMs },
       ),
+  ),
+  story("a kernel that spins is reset by the chipset's watchdog", { rows: ["A1-05"] }, (rig) =>
+    deadBoot(rig, { timeoutMs, fault: "kernel_spins", device: "iTCO_wdt" }, { stage: "hand_off" }),
+  ),
+  story("an initramfs that hangs is reset by the chipset's watchdog", { rows: ["A1-05"] }, (rig) =>
+    deadBoot(
+      rig,
+      { timeoutMs, fault: "initramfs_hangs", device: "iTCO_wdt" },
+      { stage: "hand_off" },
+    ),
   ),
   story("a load that is slow and goes on is not reset", { rows: ["A1-07"] }, slowLoad),
   story("three failed boots, then the other slot, which says why", { rows: ["A1-13"] }, thirdTime),
