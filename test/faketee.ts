@@ -34,8 +34,8 @@ function buildLibrary(): string {
 export function makeFakeTee(world: Script = {}): FakeTee {
   const folder = temporaryFolder();
   const device = join(folder, "tee0");
-  // A character device to whoever only looks at it.
-  symlinkSync("/dev/null", device);
+  // A character device to whoever only looks at it, and one that nobody has open.
+  symlinkSync("/dev/full", device);
   const [log, script] = [join(folder, "calls.log"), join(folder, "script")];
   const write = (numbers: Script): void => {
     const words = Object.entries(numbers).map(([name, number]) => `${name}=${number}`);

@@ -171,7 +171,7 @@ export class DeviceTee implements Tee {
     const service = this.setup.services.get(name);
     if (service === undefined) return done(failure("ENOSYS"));
     const helper = this.helpers.caller();
-    const before = this.setup.supplicant.last;
+    const before = this.setup.supplicant.atStart();
     const { uuid, login } = service;
     this.helpers.ask(helper, { op: "open", context, uuid, login }, (heard) => {
       const outcome = this.judged(outcomeOf(heard), before);
@@ -217,7 +217,7 @@ export class DeviceTee implements Tee {
     // Closed with its descriptor: the kernel knows it no longer.
     if (opened === undefined) return done(failure("EINVAL"));
     const { context, id } = session;
-    const before = this.setup.supplicant.last;
+    const before = this.setup.supplicant.atStart();
     const cancel = call >>> 0;
     const request = { op: "invoke", context, session: id, command, cancel, params } as const;
     this.helpers.ask(opened.helper, request, (heard) => {
@@ -229,7 +229,8 @@ export class DeviceTee implements Tee {
   private judged(outcome: TeeOutcome, before: string | null): TeeOutcome {
     const { errno, ret, origin } = outcome;
     if (errno !== null || ret !== outOfMemory || origin < 3) return outcome;
-    if (this.setup.supplicant.now() === before) return outcome;
+    // Who did not know of one cannot say that it is another.
+    if (this.setup.supplicant.now() === before || before === null) return outcome;
     return { ...outcome, supplicantLost: true };
   }
 

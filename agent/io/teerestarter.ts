@@ -38,6 +38,8 @@ export class TeeRestarter {
   private readonly on: Restartable;
   private readonly step: RunStep;
   private busy = false;
+  /** Who held the driver when that was last told: it is asked for ten times a second. */
+  private heldBy = "";
   private handle = 0;
 
   constructor(on: Restartable) {
@@ -70,7 +72,7 @@ export class TeeRestarter {
     this.alone(done, (end) => {
       this.on.release((lost) => {
         if (lost > 0) {
-          this.on.say(`the device is held by ${lost} of our helpers that were given up`);
+          this.sayHeld(String(lost), `held by ${lost} of our helpers that were given up`);
           return end(failure("EAGAIN"));
         }
         this.reload((errno) => {
@@ -122,7 +124,8 @@ export class TeeRestarter {
     }
     const others = existsSync(device) ? sharers(device) : [];
     if (others.length > 0) {
-      say(`the driver cannot be reloaded, held by ${others.map(nameHolder).join(", ")}`);
+      const pids = others.map(({ pid }) => `pid ${pid}`).join();
+      this.sayHeld(pids, `held by ${others.map(nameHolder).join(", ")}`);
       return done("EAGAIN");
     }
     const stop = supplicant === undefined ? null : supplicant.stop;
@@ -130,12 +133,18 @@ export class TeeRestarter {
     this.optional(stop, () => {
       this.step(driver.unload, (unloaded) => {
         if (unloaded === null) return this.optional(start, () => done("EAGAIN"));
+        this.heldBy = "";
         say("reloading the driver, which does not restart the TEE");
         this.step(driver.load, (loaded) => {
           this.optional(start, () => done(loaded === null ? "ENODEV" : null));
         });
       });
     });
+  }
+
+  private sayHeld(who: string, how: string): void {
+    if (who !== this.heldBy) this.on.say(`the driver cannot be reloaded, ${how}`);
+    this.heldBy = who;
   }
 
   private optional(command: readonly string[] | null, then: () => void): void {

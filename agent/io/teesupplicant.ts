@@ -27,10 +27,12 @@ export class SupplicantWatch {
     return this.known;
   }
 
-  /** The one seen last, without looking for another: cheap, for the start of every call. */
-  get last(): SupplicantId {
-    this.known ??= this.known === undefined ? this.find() : null;
-    return this.known;
+  /**
+   * As `now`, for the start of every call: while none is known it does not look for one, which
+   * would cost a pass through all processes.
+   */
+  atStart(): SupplicantId {
+    return this.known === null ? null : this.now();
   }
 
   private find(): SupplicantId {

@@ -216,10 +216,21 @@ onBench(
     const session = await bench.open();
     bench.fake.script({ invokeret: 0xffff000c, invokeorigin: 4 });
     assert.is((await bench.invoke(session)).supplicantLost, undefined, "it lives: memory is short");
-    rmSync(join(bench.proc, "100"), { recursive: true });
-    supplicant(100, 7000);
-    assert.ok((await bench.invoke(session)).supplicantLost, "the same id is another process");
-    assert.is((await bench.invoke(session)).supplicantLost, undefined);
+    const replace = (start: number): void => {
+      rmSync(join(bench.proc, "100"), { recursive: true });
+      supplicant(100, start);
+    };
+    replace(6000);
+    assert.is((await bench.invoke(session)).supplicantLost, undefined, "it died before the call");
+    bench.fake.script({ invokeret: 0xffff000c, invokeorigin: 4, hanginvoke: 1 });
+    const inside = [bench.invoke(session), bench.invoke(session)];
+    // Both are inside once a third, behind them, has been answered.
+    await bench.ask({ kind: "version" });
+    replace(7000);
+    bench.fake.script({ invokeret: 0xffff000c, invokeorigin: 4 });
+    for (const outcome of await Promise.all(inside)) {
+      assert.ok(outcome.supplicantLost, "the same id is another process");
+    }
   },
 );
 
