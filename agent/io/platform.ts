@@ -135,7 +135,7 @@ function readText(path: string): string {
   return readBytes(path)?.toString("utf8").trim() ?? "";
 }
 
-/** No more than `fileBytesMax`, and without waiting: nothing that is read here may hold the guard. */
+/** At most `fileBytesMax`, and without waiting: no file that is read here may hold the guard. */
 function readBytes(path: string): Buffer | null {
   try {
     const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
