@@ -156,6 +156,7 @@ async function bundlePrograms(esbuild, version) {
       kenneld: "agent/launch.ts",
       "kenneld.bundle": "agent/main.ts",
       kennel: "agent/console/main.ts",
+      "kennel-tee": "agent/teehelper.ts",
     },
     outdir: stage,
     // Code that runs from the cache has no loader for import(): it becomes require.

@@ -10,7 +10,8 @@ import type { WatchdogPolicy } from "./machines/criteria.ts";
 import type { ReadinessPlan } from "./machines/readiness.ts";
 import { ownChecks, readinessPlan } from "./machines/readinessconfig.ts";
 import { promiseRangeMs, type RuntimeConfig } from "./machines/runtimeconfig.ts";
-import { servicesMax, type TeeConfig, teeConfig } from "./machines/teeconfig.ts";
+import { type TeeConfig, teeConfig } from "./machines/teeconfig.ts";
+import { teeSettingsShape } from "./teesettings.ts";
 import { bool, check, type Infer, list, map, number, oneOf, optional, text } from "./wire/shape.ts";
 
 /** The settings file, and with it what can be set at all. Spans are in seconds. */
@@ -32,13 +33,7 @@ const settingsShape = map({
       pre_reset_s: optional(number),
     }),
   ),
-  tee: optional(
-    map({
-      policy: optional(oneOf("require", "prefer", "simulate")),
-      /** Names of the security services, in the order in which they are to be registered. */
-      services: optional(list(text, servicesMax)),
-    }),
-  ),
+  tee: optional(teeSettingsShape),
   tasks: optional(list(map({ name: text, every_s: number }), 16)),
   boot: optional(
     map({

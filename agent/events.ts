@@ -86,6 +86,8 @@ export type AgentEvent =
   | { kind: "tee:rung"; rung: string; because: string }
   | { kind: "tee:degraded"; because: string }
   | { kind: "tee:escalated"; because: string }
+  | { kind: "tee:helper"; because: string }
+  | { kind: "tee:provider"; because: string }
   | { kind: "journal:recovered"; file: string; outcome: string }
   | { kind: "journal:degraded"; problem: string }
   | { kind: "report:dropped"; count: number; class: EventClass }
@@ -144,6 +146,8 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "tee:rung": "state",
   "tee:degraded": "safety",
   "tee:escalated": "safety",
+  "tee:helper": "state",
+  "tee:provider": "state",
   "journal:recovered": "safety",
   "journal:degraded": "safety",
   "report:dropped": "safety",

@@ -1,5 +1,6 @@
 /** kenneld: builds the real world around the agent, starts it, and keeps its serial line open. */
 import { readFileSync, writeSync } from "node:fs";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { native } from "../native/index.ts";
 import { Agent } from "./agent.ts";
@@ -9,6 +10,7 @@ import { exitCodes, Failure } from "./errors.ts";
 import { findBootControls } from "./io/bootcontrols.ts";
 import { bootHolderOf } from "./io/bootholder.ts";
 import { RealClock } from "./io/clock.ts";
+import { DeviceTee } from "./io/devicetee.ts";
 import { type Disk, FileDisk } from "./io/disk.ts";
 import { readDoctorFacts } from "./io/doctor.ts";
 import { findWatchdogs, handedOverFirst, LinuxWatchdog } from "./io/linuxwatchdog.ts";
@@ -16,7 +18,9 @@ import { LinuxPlatform } from "./io/platform.ts";
 import { runProgram } from "./io/programs.ts";
 import { askShutdown } from "./io/shutdown.ts";
 import { ServiceManager, watchdogName } from "./io/supervisor.ts";
-import { DeviceTee, type Tee } from "./io/tee.ts";
+import type { Tee } from "./io/tee.ts";
+import { launchHelper } from "./io/teeprocess.ts";
+import { SupplicantWatch } from "./io/teesupplicant.ts";
 import type { Watchdog } from "./io/watchdog.ts";
 import { realRoots } from "./io/watchdogfacts.ts";
 import { type Hook, parseHook } from "./machines/boothook.ts";
@@ -27,6 +31,7 @@ import { SimTee } from "./sim/tee.ts";
 import { teeModel } from "./sim/teemodel.ts";
 import { SimChip, SimWatchdog } from "./sim/watchdog.ts";
 import { plainModel } from "./sim/watchdogmodels.ts";
+import { deviceSettings } from "./teesettings.ts";
 
 const help = `kenneld ${__VERSION__}: guards this card's watchdog and reports over serial
 
@@ -43,6 +48,7 @@ const help = `kenneld ${__VERSION__}: guards this card's watchdog and reports ov
   --allow-disarm       let the host disarm the watchdog
   --task NAME=SECONDS  a task that must check in at least this often; may be repeated
   --tee POLICY         require | prefer | simulate (prefer)
+  --tee-device PATH    the TEE to use (/dev/tee0)
   --hand-off FILE      the firmware's hand-off record as a file
   --lab                answer the rig group: faults can be injected over the line
   --version, --help
@@ -64,6 +70,7 @@ const optionTypes = {
   "allow-disarm": { type: "boolean" },
   task: { type: "string", multiple: true },
   tee: { type: "string" },
+  "tee-device": { type: "string" },
   "hand-off": { type: "string" },
   lab: { type: "boolean" },
   version: { type: "boolean" },
@@ -140,7 +147,7 @@ function settingsOf(options: Options): Settings {
     lab: options.lab,
     tasks: options.task?.map(taskOf),
   });
-  const tee = present({ policy: options.tee });
+  const tee = present({ policy: options.tee, device: options["tee-device"] });
   const merged = {
     ...settings,
     ...top,
@@ -241,14 +248,24 @@ function simulated(clock: RealClock, log: Log): FoundWatchdog {
   return { watchdog: new SimWatchdog(chip, clock), problem: "" };
 }
 
-function findTee(config: AgentConfig, clock: RealClock): Tee {
+/** The TEE that `tee.policy` asks for. A real one is called only for services that are named. */
+function findTee(settings: Settings, config: AgentConfig, clock: RealClock): Tee {
   if (config.teePolicy === "simulate") {
     const model = teeModel(config.tee.services.map(({ name }) => name));
     return new SimTee(clock, new Random(process.pid), model);
   }
-  const tee = new DeviceTee();
+  const { supplicantName, ...device } = deviceSettings(settings.tee ?? {});
+  const isRequired = config.teePolicy === "require";
+  const tee = new DeviceTee({
+    ...device,
+    clock,
+    launch: launchHelper(join(__dirname, "kennel-tee.cjs"), device.device),
+    runProgram,
+    supplicant: new SupplicantWatch(supplicantName),
+    isWanted: isRequired || device.services.size > 0,
+  });
   const facts = tee.facts();
-  if (config.teePolicy === "require" && !facts.usable) {
+  if (isRequired && !facts.usable) {
     throw new Failure("tee.missing", `a TEE is required: ${facts.because}`);
   }
   return tee;
@@ -313,7 +330,7 @@ function run(argv: string[]): void {
   const manager = new ServiceManager(process.env, process.pid);
   const { watchdog, problem } = findWatchdog(settings, config, clock, manager, log);
   takeOver(manager, watchdog);
-  const tee = findTee(config, clock);
+  const tee = findTee(settings, config, clock);
   const agent = new Agent(
     {
       clock,

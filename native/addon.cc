@@ -4,12 +4,14 @@
 #include "notify.h"
 #include "pty.h"
 #include "runtime.h"
+#include "tee.h"
 #include "watchdog.h"
 
 static Napi::Object Register(Napi::Env env, Napi::Object exports) {
   kennel::Watchdog::Register(env, exports);
   kennel::RuntimeService::Register(env, exports);
   kennel::Pty::Register(env, exports);
+  kennel::Tee::Register(env, exports);
   kennel::RegisterNotify(env, exports);
   return exports;
 }

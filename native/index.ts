@@ -117,6 +117,57 @@ export interface NativePty {
   close(): void;
 }
 
+/** What came of a call into the TEE: `ret` and `origin` count only when `errno` is null. */
+export interface TeeReturn {
+  /** Name of the errno with which the ioctl failed; null when it returned. */
+  readonly errno: string | null;
+  /** TEEC result, and who made it (TEEC_ORIGIN_*). */
+  readonly ret: number;
+  readonly origin: number;
+  /** Of `openSession`. */
+  readonly session?: number;
+  /** Of `openSession` and `invoke`: the parameters as they came back. */
+  readonly params?: BigUint64Array;
+}
+
+/**
+ * An open TEE device: the client's calls of include/uapi/linux/tee.h, without policy. What goes
+ * into the secure world runs on a thread of its own, calls `done` once, later, and may never come
+ * back. Parameters are four numbers each: attr, a, b, c. A memory reference is to memory of this
+ * object, within its bounds.
+ */
+export interface NativeTee {
+  /** Answered by the kernel from what it knew when the driver was loaded: no sign of life. */
+  version(): { implementation: number; implementationCaps: number; genericCaps: number };
+  /** Shared memory of at least `size` bytes, zeroed by the driver; returns its identifier. */
+  allocate(size: number): number;
+  write(id: number, offset: number, bytes: Uint8Array): void;
+  read(id: number, offset: number, length: number): Buffer;
+  /** A call that uses the memory keeps it until it returns. */
+  free(id: number): void;
+  /** `uuid` and `clientUuid` are 16 bytes, big-endian; `login` is TEE_IOCTL_LOGIN_*. */
+  openSession(
+    uuid: Uint8Array,
+    login: number,
+    clientUuid: Uint8Array,
+    cancelId: number,
+    params: BigUint64Array,
+    done: (came: TeeReturn) => void,
+  ): void;
+  invoke(
+    session: number,
+    command: number,
+    cancelId: number,
+    params: BigUint64Array,
+    done: (came: TeeReturn) => void,
+  ): void;
+  /** `session` 0 while it is being opened. A request, which the TEE may ignore. */
+  cancel(cancelId: number, session: number, done: (came: TeeReturn) => void): void;
+  closeSession(session: number, done: (came: TeeReturn) => void): void;
+  /** Closes the device, once no call is inside any more: the kernel then closes its sessions. */
+  close(): void;
+}
+
 export interface Native {
   /** Opens, and thereby arms, the device at `path`; or takes over `fd`, which is open already. */
   readonly Watchdog: new (
@@ -136,6 +187,10 @@ export interface Native {
     ): bigint | null;
   };
   readonly Pty: new () => NativePty;
+  /** Opens the TEE device at `path` as a client of its own. */
+  readonly Tee: new (
+    path: string,
+  ) => NativeTee;
   /** CLOCK_MONOTONIC in nanoseconds. */
   monotonicNs(): bigint;
   /**

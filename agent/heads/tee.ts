@@ -77,6 +77,9 @@ export class TeeHead {
   /** Registers the services. */
   start(): void {
     const facts = this.io.tee.facts();
+    this.io.tee.listen?.((news) => {
+      this.io.post(() => this.io.emit({ kind: `tee:${news.about}`, because: news.because }));
+    });
     if (facts.present && !facts.usable) {
       this.io.emit({ kind: "tee:degraded", because: facts.because });
     }

@@ -4,9 +4,6 @@
  * never by a promise or an exception: it may take long, and it may never end at all, since a call
  * inside a TEE can neither be killed nor cancelled. Deadlines are the caller's.
  */
-import { statSync } from "node:fs";
-import { join } from "node:path";
-
 /**
  * What can be restarted, mildest first: one service's session, the process that serves the TEE's
  * storage (tee-supplicant), the TEE OS itself.
@@ -80,7 +77,10 @@ export type TeeOperation =
 
 /** The two error channels, kept apart: a crash never shows as an errno. */
 export interface TeeResult {
-  /** Name of the errno with which the ioctl failed; null when it returned. */
+  /**
+   * Name of the errno with which the ioctl failed; null when it returned. `EOWNERDEAD`: the process
+   * that made the call ended first, and the kernel has closed all that it had open.
+   */
   readonly errno: string | null;
   /** TEEC result, 0 = success; counts only when `errno` is null. */
   readonly ret: number;
@@ -102,46 +102,19 @@ export interface TeeOutcome extends TeeResult {
   readonly detail?: string;
 }
 
+/**
+ * What is worth telling besides the outcomes of operations: `helper` of the processes that make the
+ * calls, `provider` of what can be restarted and what cannot.
+ */
+export interface TeeNews {
+  readonly about: "helper" | "provider";
+  readonly because: string;
+}
+
 export interface Tee {
   facts(): TeeFacts;
+  /** Sets who is told; it comes in any turn, between operations too. */
+  listen?(tell: (news: TeeNews) => void): void;
   /** Starts an operation. `done` is called at most once, never before this returns. */
   perform(operation: TeeOperation, done: (outcome: TeeOutcome) => void): void;
-}
-
-/** Looks for the driver's device node without opening it. */
-export function detectTee(devRoot = "/dev"): TeeFacts {
-  const path = join(devRoot, "tee0");
-  const base = { simulated: false, name: path, powers: [], hardwareStatus: false, usable: false };
-  try {
-    if (!statSync(path).isCharacterDevice()) {
-      return { ...base, present: false, because: `${path} is not a character device` };
-    }
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? "an unknown error";
-    const because =
-      code === "ENOENT"
-        ? `no ${path}: no TEE driver is bound on this card`
-        : `${path} cannot be looked at: ${code}`;
-    return { ...base, present: false, because };
-  }
-  const because = `${path} is there; this version reports it and makes no calls on it`;
-  return { ...base, present: true, because };
-}
-
-/** The device as detected. No operation can be performed on it yet: each ends with an errno. */
-export class DeviceTee implements Tee {
-  private readonly found: TeeFacts;
-
-  constructor(devRoot = "/dev") {
-    this.found = detectTee(devRoot);
-  }
-
-  facts(): TeeFacts {
-    return this.found;
-  }
-
-  perform(_operation: TeeOperation, done: (outcome: TeeOutcome) => void): void {
-    const errno = this.found.present ? "ENOSYS" : "ENOENT";
-    setImmediate(() => done({ errno, ret: 0, origin: 0 }));
-  }
 }

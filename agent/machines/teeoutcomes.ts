@@ -4,7 +4,7 @@ import { stay, to } from "./fsm.ts";
 import { type EventOf, expired, hangOf } from "./teeanswers.ts";
 import { above } from "./teeladder.ts";
 import { choose, climb, crashedAgain, giveUp, type Signal, widen } from "./teerecovery.ts";
-import { codeOf, type Reading, readResult } from "./teesignals.ts";
+import { codeOf, ownerDead, type Reading, readResult } from "./teesignals.ts";
 import type { Core, Effect, Recovering, State, StepName } from "./teestate.ts";
 import {
   advance,
@@ -164,7 +164,7 @@ export function failed(state: Recovering, event: EventOf<"failed">): Next {
   if (verb === "open" && (isAnswer || isHopeless(state, kind, atMs))) {
     return serviceDown(state, name, code, atMs);
   }
-  const again = key === "restart" || isAnswer;
+  const again = key === "restart" || isAnswer || errno === ownerDead;
   const hopeless = errno !== null && impossible.includes(errno);
   return climb(state, { because, again: again && !hopeless }, atMs);
 }

@@ -13,7 +13,7 @@ import {
   withRecord,
   withTrigger,
 } from "./teerecord.ts";
-import { codeOf, readResult } from "./teesignals.ts";
+import { codeOf, ownerDead, readResult } from "./teesignals.ts";
 import type { Core, Effect, Recovering, Recovery, State } from "./teestate.ts";
 import {
   advance,
@@ -45,7 +45,8 @@ export function allServices(core: Core): readonly string[] {
 
 /**
  * The signal of a result that means a crash, however unclear it would be by itself. A stale
- * session says that all are, and nothing of what was called on it.
+ * session says that all are, and nothing of what was called on it; a process of ours that died
+ * says nothing of that either.
  */
 export function signalOf(
   core: Core,
@@ -62,6 +63,8 @@ export function signalOf(
   }
   if (reading.kind !== "dead") return { ...base, rung: "tee_os" };
   const { rung } = reading;
+  const isOurs = result.errno === ownerDead && service !== null;
+  if (isOurs) return { ...base, rung, services: [service], trigger: null, blameInside: false };
   if (service !== null) return { ...base, rung, services: [service] };
   return { ...base, rung: rung === "session" ? "tee_os" : rung };
 }

@@ -32,6 +32,9 @@ export type Reading =
 /** The driver or its device is gone: not an answer of the TEE, and no proof that it is dead. */
 const driverGone: readonly string[] = ["ENOENT", "ENODEV", "ENXIO", "EIO"];
 
+/** Our own process that made the call ended: it says nothing of the TEE, nor of the caller. */
+export const ownerDead = "EOWNERDEAD";
+
 /** An outcome in short, for records and reports: `ffff3024/3`, or the errno's name. */
 export function codeOf(result: TeeResult): string {
   return result.errno ?? `${result.ret.toString(16).padStart(8, "0")}/${result.origin}`;
@@ -43,8 +46,8 @@ export function readResult(result: TeeResult): Reading {
   const { errno, ret, origin } = result;
   if (errno !== null) {
     if (driverGone.includes(errno)) return { kind: "unclear", code };
-    // The kernel no longer knows the session.
-    if (errno === "EINVAL") return { kind: "dead", rung: "session", code };
+    // The kernel no longer knows the session, or the process that had it open is dead.
+    if (errno === "EINVAL" || errno === ownerDead) return { kind: "dead", rung: "session", code };
     return { kind: "answer" };
   }
   if (ret === teeRet.success) return { kind: "ok" };

@@ -20,13 +20,16 @@ interface Zone {
 
 const nothing = /^$/;
 const anything = /^/;
-const core = "agent/(?!(main|launch)\\.ts|build\\.d\\.ts)[a-z]+\\.ts|agent/heads/.+";
+const entries = "agent/(main|launch|teehelper)\\.ts";
+const core = "agent/(?!(main|launch|teehelper)\\.ts|build\\.d\\.ts)[a-z]+\\.ts|agent/heads/.+";
 
 /** The first zone that holds a file counts; a file in none is itself a problem. */
 const zones: readonly Zone[] = [
   {
     name: "what only assembles",
-    holds: /^(agent\/((main|launch)\.ts|(console|rig)\/|sim\/(world|day)\.ts)|test\/|build\.mjs$)/,
+    holds: new RegExp(
+      `^(${entries}|agent/((console|rig)/|sim/(world|day)\\.ts)|test/|build\\.mjs$)`,
+    ),
     values: anything,
     types: anything,
   },
@@ -46,7 +49,7 @@ const zones: readonly Zone[] = [
   {
     name: "io",
     holds: /^agent\/io\//,
-    values: /^(agent\/(errors\.ts|io\/)|node:|native\/|@?serialport)/,
+    values: /^(agent\/(errors\.ts|io\/|wire\/teepipe\.ts)|node:|native\/|@?serialport)/,
     types: /^agent\/(wire|machines)\//,
   },
   {

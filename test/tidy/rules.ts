@@ -22,9 +22,10 @@ interface Ban {
 const scripts = /\.(ts|mjs)$/;
 /** All but io/, the entries, the rig and the tests: there time and chance come as arguments. */
 const timeless =
-  /^(?!agent\/((io|console|rig)\/|(main|launch)\.ts)|test\/|build\.mjs).*\.(ts|mjs)$/;
+  /^(?!agent\/((io|console|rig)\/|(main|launch|teehelper)\.ts)|test\/|build\.mjs).*\.(ts|mjs)$/;
 /** Runs the same anywhere: nothing of Node is in reach. */
-const pure = /^agent\/(?!io\/|console\/|rig\/|main\.ts|launch\.ts|sim\/(world|day)\.ts).*\.ts$/;
+const pure =
+  /^agent\/(?!io\/|console\/|rig\/|main\.ts|launch\.ts|teehelper\.ts|sim\/(world|day)\.ts).*\.ts$/;
 
 const bans: readonly Ban[] = [
   { what: "Date.now", pattern: /\bDate\.now\b/g, where: timeless },

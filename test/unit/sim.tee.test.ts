@@ -1,15 +1,6 @@
-import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import {
-  DeviceTee,
-  detectTee,
-  type SessionRef,
-  type TeeOperation,
-  type TeeOutcome,
-} from "../../agent/io/tee.ts";
+import type { SessionRef, TeeOperation, TeeOutcome } from "../../agent/io/tee.ts";
 import { SimClock } from "../../agent/sim/clock.ts";
 import { Random } from "../../agent/sim/random.ts";
 import { SimTee } from "../../agent/sim/tee.ts";
@@ -255,27 +246,6 @@ twin("a panic that stops every CPU leaves nobody to be answered", () => {
   bench.tee.crash();
   assert.ok(bench.tee.coresHalted);
   assert.is(bench.ask({ kind: "version" }), "...");
-});
-
-twin("a missing TEE device is reported as missing, and what is no device as none", () => {
-  const root = mkdtempSync(join(tmpdir(), "kennel-tee-"));
-  try {
-    const absent = detectTee(root);
-    assert.not.ok(absent.present || absent.usable || absent.simulated);
-    assert.match(absent.because, /no TEE driver is bound/);
-    writeFileSync(join(root, "tee0"), "");
-    assert.match(detectTee(root).because, /not a character device/);
-    assert.not.ok(detectTee(root).present);
-    rmSync(join(root, "tee0"));
-    symlinkSync("/dev/null", join(root, "tee0"));
-    const found = detectTee(root);
-    assert.ok(found.present);
-    assert.not.ok(found.usable, "nothing is claimed that cannot be done");
-    assert.equal(found.powers, []);
-    assert.equal(new DeviceTee(root).facts(), found);
-  } finally {
-    rmSync(root, { recursive: true });
-  }
 });
 
 twin.run();

@@ -122,7 +122,7 @@ function dies(name: string, rows: string[], fault: BootFault, death: Death): Boo
   const settings = { timeoutMs, fault, lock: true };
   return story(name, { rows }, (rig) => deadBoot(rig, settings, death));
 }
-const timeoutMs = 12_000;
+const timeoutMs = 15_000;
 /** The hook's 20 s from its own start, which may take the kernel so long, ms. */
 const kernelMs = 15_000;
 const hookMs = 20_000;

@@ -1,0 +1,280 @@
+/**
+ * The TEE of a card: /dev/tee0 behind helper processes of ours. What it says is passed on as it is;
+ * what it does not say is never made up. VERSION is no sign of life, and cancelling no timeout.
+ */
+import { statSync } from "node:fs";
+import type { PipeRequest } from "../wire/teepipe.ts";
+import type { Clock } from "./clock.ts";
+import type { RunProgram } from "./program.ts";
+import type { SessionRef, Tee, TeeFacts, TeeNews, TeeOperation, TeeOutcome } from "./tee.ts";
+import {
+  callParams,
+  type DeviceService,
+  inputBytesMax,
+  outcomeOf,
+  probeCommand,
+  queryParams,
+} from "./teecalls.ts";
+import { TeeHelpers } from "./teehelpers.ts";
+import type { LaunchHelper, TeeHelper } from "./teeprocess.ts";
+import { describeProviders, powersOf, type TeeProviders } from "./teeproviders.ts";
+import { TeeRestarter } from "./teerestarter.ts";
+import type { SupplicantWatch } from "./teesupplicant.ts";
+
+export interface TeeSetup {
+  /** /dev/tee0. */
+  readonly device: string;
+  readonly clock: Clock;
+  readonly launch: LaunchHelper;
+  readonly runProgram: RunProgram;
+  /** By the names that calls use. */
+  readonly services: ReadonlyMap<string, DeviceService>;
+  readonly canary: { readonly uuid: Uint8Array; readonly command: number };
+  readonly providers: TeeProviders;
+  readonly supplicant: SupplicantWatch;
+  /** Somebody wants it called; otherwise it is reported only, and no process is started. */
+  readonly isWanted: boolean;
+}
+
+type Done = (outcome: TeeOutcome) => void;
+type Of<K extends TeeOperation["kind"]> = Extract<TeeOperation, { kind: K }>;
+
+/** A session that is open as far as the kernel knows, and the process that has it. */
+interface Opened {
+  readonly helper: TeeHelper;
+  readonly service: DeviceService;
+}
+
+/** Longest that a closing waits for the call inside before the helper is given up. */
+const closeMaxMs = 2_000;
+/** A canary that died with its helper is sent again so many times: that says nothing of the TEE. */
+const canaryTriesMax = 3;
+/** TEEC_ERROR_OUT_OF_MEMORY, from the TEE or an application: what a dead supplicant looks like. */
+const outOfMemory = 0xffff_000c;
+
+const success: TeeOutcome = { errno: null, ret: 0, origin: 0 };
+
+function failure(errno: string): TeeOutcome {
+  return { errno, ret: 0, origin: 0 };
+}
+
+function keyOf({ context, id }: SessionRef): string {
+  return `${context}/${id}`;
+}
+
+/** Looks for the driver's device node without opening it. */
+export function detectTee(path: string, providers: TeeProviders = {}): TeeFacts {
+  const hardwareStatus = providers.hardware !== undefined;
+  const base = { simulated: false, name: path, hardwareStatus };
+  const absent = (because: string): TeeFacts => {
+    return { ...base, powers: [], present: false, usable: false, because };
+  };
+  try {
+    if (!statSync(path).isCharacterDevice()) return absent(`${path} is not a character device`);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? "an unknown error";
+    if (code !== "ENOENT") return absent(`${path} cannot be looked at: ${code}`);
+    return absent(`no ${path}: no TEE driver is bound on this card`);
+  }
+  const because = `${path}; ${describeProviders(providers)}`;
+  return { ...base, powers: powersOf(providers), present: true, usable: true, because };
+}
+
+/** A TEE that nobody has named services of is left alone. */
+function wantedFacts(facts: TeeFacts, isWanted: boolean): TeeFacts {
+  if (isWanted || !facts.present) return facts;
+  const because = `${facts.name} is there and not called: no services are named (tee.services)`;
+  return { ...facts, usable: false, powers: [], because };
+}
+
+export class DeviceTee implements Tee {
+  private readonly setup: TeeSetup;
+  private readonly found: TeeFacts;
+  private readonly helpers: TeeHelpers;
+  private readonly restarter: TeeRestarter;
+  private readonly sessions = new Map<string, Opened>();
+  /** Which session a call is inside, for `cancel`. */
+  private readonly inside = new Map<number, SessionRef>();
+  private tell: (news: TeeNews) => void = () => undefined;
+
+  constructor(setup: TeeSetup) {
+    this.setup = setup;
+    const { clock, launch, device, runProgram, providers } = setup;
+    this.found = wantedFacts(detectTee(device, providers), setup.isWanted);
+    const say = (about: TeeNews["about"]) => (because: string) => this.tell({ about, because });
+    this.helpers = new TeeHelpers(clock, launch, say("helper"), (helper) => this.forget(helper));
+    this.restarter = new TeeRestarter({
+      device,
+      clock,
+      runProgram,
+      providers,
+      say: say("provider"),
+      release: (done) => this.helpers.shut(() => done(this.helpers.lost)),
+      version: (done) => this.version(done),
+    });
+  }
+
+  facts(): TeeFacts {
+    return this.found;
+  }
+
+  listen(tell: (news: TeeNews) => void): void {
+    this.tell = tell;
+  }
+
+  /** Helpers that were given up and have not ended. */
+  get lostHelpers(): number {
+    return this.helpers.lost;
+  }
+
+  /** Nothing is answered before this returns. */
+  perform(operation: TeeOperation, done: Done): void {
+    setImmediate(() => this.operate(operation, done));
+  }
+
+  private operate(operation: TeeOperation, done: Done): void {
+    if (!this.found.usable) return done(failure("ENOENT"));
+    switch (operation.kind) {
+      case "save_hardware":
+        return this.restarter.saveHardware(done);
+      case "restore_hardware":
+        return this.restarter.restoreHardware(operation.handle, done);
+      case "restart":
+        return this.restarter.restart(operation.rung, done);
+      case "reattach":
+        return this.restarter.reattach(done);
+      case "open":
+        return this.open(operation, done);
+      case "invoke":
+        return this.invoke(operation, done);
+      case "query":
+        return this.query(operation, done);
+      case "cancel":
+        return this.cancel(operation.call, done);
+      case "close":
+        return this.close(operation.session, done);
+      case "canary":
+        return this.canary(canaryTriesMax, done);
+      case "version":
+        return this.version(done);
+    }
+  }
+
+  /** The process has ended, and the kernel has closed what it had open. */
+  private forget(helper: TeeHelper): void {
+    for (const [key, opened] of this.sessions) {
+      if (opened.helper === helper) this.sessions.delete(key);
+    }
+  }
+
+  private open({ service: name, context }: Of<"open">, done: Done): void {
+    const service = this.setup.services.get(name);
+    if (service === undefined) return done(failure("ENOSYS"));
+    const helper = this.helpers.caller();
+    const before = this.setup.supplicant.atStart();
+    const { uuid, login } = service;
+    this.helpers.ask(helper, { op: "open", context, uuid, login }, (heard) => {
+      const outcome = this.judged(outcomeOf(heard), before);
+      const id = typeof heard === "string" ? undefined : heard.session;
+      const isOpen = outcome.errno === null && outcome.ret === 0;
+      if (!isOpen || id === undefined || helper === null) return done(outcome);
+      const session = { context, id };
+      this.sessions.set(keyOf(session), { helper, service });
+      done({ ...outcome, session });
+    });
+  }
+
+  private invoke(operation: Of<"invoke">, done: Done): void {
+    const { session, command, call, key, input } = operation;
+    if (input !== null && input.length > inputBytesMax) return done(failure("E2BIG"));
+    this.inside.set(call, session);
+    this.into(session, command, callParams(input, key), call, (outcome) => {
+      this.inside.delete(call);
+      done(outcome);
+    });
+  }
+
+  /**
+   * An application that keeps no keys cannot say what it has done; a command that none has shows at
+   * least whether the session is alive, by who refuses it.
+   */
+  private query({ session, key }: Of<"query">, done: Done): void {
+    const command = this.sessions.get(keyOf(session))?.service.queryCommand ?? null;
+    if (command === null) return this.into(session, probeCommand, [], 0, done);
+    this.into(session, command, queryParams(key), 0, (outcome) => {
+      done({ ...outcome, applied: outcome.value !== undefined && outcome.value !== 0 });
+    });
+  }
+
+  private into(
+    session: SessionRef,
+    command: number,
+    params: NonNullable<PipeRequest["params"]>,
+    call: number,
+    done: Done,
+  ): void {
+    const opened = this.sessions.get(keyOf(session));
+    // Closed with its descriptor: the kernel knows it no longer.
+    if (opened === undefined) return done(failure("EINVAL"));
+    const { context, id } = session;
+    const before = this.setup.supplicant.atStart();
+    const cancel = call >>> 0;
+    const request = { op: "invoke", context, session: id, command, cancel, params } as const;
+    this.helpers.ask(opened.helper, request, (heard) => {
+      done(this.judged(outcomeOf(heard), before));
+    });
+  }
+
+  /** A lack of memory is the supplicant's death when it is not the one it was. */
+  private judged(outcome: TeeOutcome, before: string | null): TeeOutcome {
+    const { errno, ret, origin } = outcome;
+    if (errno !== null || ret !== outOfMemory || origin < 3) return outcome;
+    // Who did not know of one cannot say that it is another.
+    if (this.setup.supplicant.now() === before || before === null) return outcome;
+    return { ...outcome, supplicantLost: true };
+  }
+
+  private cancel(call: number, done: Done): void {
+    const session = this.inside.get(call);
+    const opened = session === undefined ? undefined : this.sessions.get(keyOf(session));
+    if (session === undefined || opened === undefined) return done(success);
+    const { context, id } = session;
+    const request = { op: "cancel", context, session: id, cancel: call >>> 0 } as const;
+    this.helpers.ask(opened.helper, request, (heard) => done(outcomeOf(heard)));
+  }
+
+  /**
+   * Done when nothing of the session can have an effect any more: the closing returned, or the
+   * process that had it has ended, which the kernel allows only when its calls are over.
+   */
+  private close(session: SessionRef, done: Done): void {
+    const key = keyOf(session);
+    const opened = this.sessions.get(key);
+    if (opened === undefined) return done(failure("EINVAL"));
+    const { context, id } = session;
+    const patience = { forMs: closeMaxMs, what: "a closing", untilGone: true };
+    const ended = (outcome: TeeOutcome): void => {
+      this.sessions.delete(key);
+      done(outcome);
+    };
+    this.helpers.ask(
+      opened.helper,
+      { op: "close", context, session: id },
+      (heard) => ended(heard === "died" ? success : outcomeOf(heard)),
+      patience,
+    );
+  }
+
+  private canary(tries: number, done: Done): void {
+    const { uuid, command } = this.setup.canary;
+    this.helpers.ask(this.helpers.watcher(), { op: "canary", uuid, command }, (heard) => {
+      if (heard === "died" && tries > 1) return this.canary(tries - 1, done);
+      done(outcomeOf(heard));
+    });
+  }
+
+  private version(done: Done): void {
+    const helper = this.helpers.caller();
+    this.helpers.ask(helper, { op: "version" }, (heard) => done(outcomeOf(heard)));
+  }
+}

@@ -1,0 +1,151 @@
+/**
+ * The helper processes of one TEE device: one for the calls and one for the canary, so that proof
+ * of life never stands behind the call it is to judge. Each starts when it is first needed. One
+ * whose call does not come back is given up and another takes its place; what it had open is lost.
+ */
+import type { PipeReply, PipeRequest } from "../wire/teepipe.ts";
+import type { Clock } from "./clock.ts";
+import { type LaunchHelper, type TeeHelper, whereStuck } from "./teeprocess.ts";
+
+/** A call without an answer for that long has long had its verdict; the helper is given up. */
+const stuckMs = 60_000;
+/** How long a helper that was asked to end may take. */
+const shutMaxMs = 1_000;
+/** Helpers that were given up and live on: each may hold a CPU. With more, no other is started. */
+export const lostMax = 4;
+
+/** The reply, or why there is none: the helper ended, was given up, or could not be had. */
+export type Heard = PipeReply | "died" | "given_up" | "none";
+
+export interface Patience {
+  /** How long to wait until the helper is given up. */
+  readonly forMs: number;
+  /** For people. */
+  readonly what: string;
+  /** `died` is told only when the process has ended, and with it all that it had open. */
+  readonly untilGone?: boolean;
+}
+
+interface Asked {
+  readonly helper: TeeHelper;
+  readonly giveUp: () => void;
+}
+
+type Role = "calls" | "canary";
+
+export class TeeHelpers {
+  private readonly clock: Clock;
+  private readonly launch: LaunchHelper;
+  private readonly say: (because: string) => void;
+  private readonly gone: (helper: TeeHelper) => void;
+  private readonly current: Record<Role, TeeHelper | null> = { calls: null, canary: null };
+  private readonly asked = new Set<Asked>();
+  private abandoned: TeeHelper[] = [];
+  /** Told when a helper has ended. */
+  private waiting: (() => void)[] = [];
+
+  /** `gone`: a helper has ended; the kernel has closed what it had open. */
+  constructor(
+    clock: Clock,
+    launch: LaunchHelper,
+    say: (because: string) => void,
+    gone: (helper: TeeHelper) => void,
+  ) {
+    this.clock = clock;
+    this.launch = launch;
+    this.say = say;
+    this.gone = gone;
+  }
+
+  /** Helpers that were given up and have not ended: they may hold the device open, and a CPU. */
+  get lost(): number {
+    this.abandoned = this.abandoned.filter((helper) => !helper.isGone);
+    return this.abandoned.length;
+  }
+
+  /** The helper for calls; null when too many were lost. */
+  caller(): TeeHelper | null {
+    return this.current.calls ?? this.start("calls");
+  }
+
+  /** The helper for the canary. One that still owes the answer to the last canary is given up. */
+  watcher(): TeeHelper | null {
+    const { canary } = this.current;
+    if (canary !== null && canary.waiting > 0) this.giveUp(canary, "the canary has no answer");
+    return this.current.canary ?? this.start("canary");
+  }
+
+  ask(
+    helper: TeeHelper | null,
+    request: Omit<PipeRequest, "id">,
+    done: (heard: Heard) => void,
+    patience: Patience = { forMs: stuckMs, what: "a call" },
+  ): void {
+    if (helper === null) return done("none");
+    const { forMs, what, untilGone = false } = patience;
+    let isOver = false;
+    const end = (heard: Heard): void => {
+      if (isOver) return;
+      isOver = true;
+      stop();
+      this.asked.delete(one);
+      done(heard);
+    };
+    const one: Asked = { helper, giveUp: () => (untilGone ? undefined : end("given_up")) };
+    const stop = this.clock.at(this.clock.now() + forMs, () => {
+      this.giveUp(helper, `${what} has no answer after ${forMs} ms`);
+    });
+    this.asked.add(one);
+    helper.request(request, (reply) => end(reply ?? "died"));
+    if (helper.isAbandoned) one.giveUp();
+  }
+
+  /** Ends both; `done` when they have ended or were given up. */
+  shut(done: () => void): void {
+    const helpers = Object.values(this.current).filter((helper) => helper !== null);
+    const late = (): void => {
+      for (const helper of helpers) this.giveUp(helper, "it was asked to end and does not");
+      check();
+    };
+    const stop = this.clock.at(this.clock.now() + shutMaxMs, late);
+    let isOver = false;
+    const check = (): void => {
+      if (isOver) return;
+      if (!helpers.every((helper) => helper.isGone || helper.isAbandoned)) {
+        this.waiting.push(check);
+        return;
+      }
+      isOver = true;
+      stop();
+      done();
+    };
+    for (const helper of helpers) helper.shut();
+    check();
+  }
+
+  private start(role: Role): TeeHelper | null {
+    if (this.lost >= lostMax) return null;
+    const helper = this.launch((how) => this.ended(role, helper, how));
+    this.current[role] = helper;
+    return helper;
+  }
+
+  private ended(role: Role, helper: TeeHelper, how: string): void {
+    if (this.current[role] === helper) this.current[role] = null;
+    const was = helper.isAbandoned ? ", given up before" : "";
+    this.say(`the helper for ${role}, pid ${helper.pid}${was}: ${how}`);
+    this.gone(helper);
+    for (const told of this.waiting.splice(0)) told();
+  }
+
+  private giveUp(helper: TeeHelper, because: string): void {
+    if (helper.isGone || helper.isAbandoned) return;
+    const role = this.current.calls === helper ? "calls" : "canary";
+    const where = helper.pid === null ? "" : `; ${whereStuck(helper.pid)}`;
+    this.current[role] = null;
+    this.abandoned.push(helper);
+    this.say(`the helper for ${role}, pid ${helper.pid}, is given up: ${because}${where}`);
+    helper.abandon();
+    for (const one of [...this.asked]) if (one.helper === helper) one.giveUp();
+  }
+}

@@ -1,0 +1,84 @@
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { parseSettings } from "../../agent/config.ts";
+import { Failure } from "../../agent/errors.ts";
+import { detectTee } from "../../agent/io/devicetee.ts";
+import { describeProviders, firmwareCommand, powersOf } from "../../agent/io/teeproviders.ts";
+import { deviceSettings } from "../../agent/teesettings.ts";
+
+const settingsSuite = suite("tee settings");
+const uuid = "8aaaf200-2450-11e4-abe2-0002a5d5c51b";
+
+function read(tee: unknown) {
+  return deviceSettings(parseSettings(JSON.stringify({ tee }), "test").tee ?? {});
+}
+
+function refusal(tee: unknown): string {
+  try {
+    read(tee);
+  } catch (error) {
+    assert.instance(error, Failure);
+    assert.is((error as Failure).code, "config.invalid");
+    return (error as Failure).message;
+  }
+  return "accepted";
+}
+
+settingsSuite("a service is the application that its entry names, or its own name", () => {
+  const { services, device, canary } = read({
+    services: ["keystore", uuid],
+    applications: [{ service: "keystore", uuid, login: "application", query_command: 7 }],
+  });
+  const bytes = Uint8Array.from(Buffer.from(uuid.replaceAll("-", ""), "hex"));
+  assert.equal(services.get("keystore"), { uuid: bytes, login: 4, queryCommand: 7 });
+  assert.equal(services.get(uuid), { uuid: bytes, login: 0, queryCommand: null });
+  assert.is(device, "/dev/tee0");
+  assert.is(Buffer.from(canary.uuid).toString("hex"), "7011a688ddde4053a5a97b3c4ddf13b8");
+});
+
+settingsSuite("what is incomplete or not known is refused by its name", () => {
+  assert.match(refusal({ services: ["keystore"] }), /application of TEE service keystore/);
+  assert.match(
+    refusal({ services: [uuid], applications: [{ service: "x", uuid }] }),
+    /names x, which is not among tee.services/,
+  );
+  assert.match(refusal({ canary: { uuid: "1234", command: 0 } }), /tee.canary.uuid is 1234/);
+  assert.match(refusal({ supplicant: { stop: ["a"] } }), /stop and start, or neither/);
+  assert.match(refusal({ firmware: { value: "1" } }), /a command, or sysfs and value/);
+  assert.match(refusal({ firmware: { sysfs: "/etc/passwd", value: "1" } }), /is under \/sys/);
+  assert.match(refusal({ firmware: { sysfs: "/sys/../etc/x", value: "1" } }), /is under \/sys/);
+  assert.match(refusal({ firmware: { command: [] } }), /is empty/);
+});
+
+settingsSuite("nothing unbinds the driver through sysfs", () => {
+  const path = "/sys/bus/platform/drivers/optee/unbind";
+  assert.match(refusal({ firmware: { sysfs: path, value: "optee" } }), /never returns/);
+  const shell = ["sh", "-c", `echo optee > ${path}`];
+  assert.match(refusal({ driver: { unload: shell, load: ["true"] } }), /never returns/);
+  assert.match(refusal({ supplicant: { stop: shell, start: ["true"] } }), /never returns/);
+  assert.is(
+    refusal({ driver: { unload: ["rmmod", "optee"], load: ["modprobe", "optee"] } }),
+    "accepted",
+  );
+});
+
+settingsSuite("powers are those of the providers, and reloading the driver is none", () => {
+  const { providers } = read({
+    driver: { unload: ["rmmod", "optee"], load: ["modprobe", "optee"] },
+  });
+  assert.equal(powersOf(providers), ["session"]);
+  assert.match(describeProviders(providers), /driver reload \(does not restart the TEE\)/);
+  const all = read({
+    supplicant: { stop: ["a"], start: ["b"] },
+    firmware: { sysfs: "/sys/firmware/tee/restart", value: "1" },
+    hardware: { save: ["c"], restore: ["d"] },
+  }).providers;
+  assert.equal(powersOf(all), ["session", "supplicant", "tee_os"]);
+  assert.ok(detectTee("/dev/null", all).hardwareStatus);
+  // In a process of its own, without a shell: the kernel may never return from the write.
+  const [program, , , ...args] = firmwareCommand(all.firmware ?? { command: [] });
+  assert.is(program, process.execPath);
+  assert.equal(args, ["/sys/firmware/tee/restart", "1"]);
+});
+
+settingsSuite.run();
