@@ -42,8 +42,12 @@ export interface Coverage {
 const agreementMs = 2000;
 
 /** The gap between the firmware's last refresh and the agent's first. */
-export function coverage(arrival: Arrival): Coverage {
-  const { countdown, hook, atMs } = arrival;
+export function coverage(found: Arrival): Coverage {
+  const { countdown, atMs } = found;
+  const lastMs = found.hook?.openedMs ?? found.hook?.loadedMs ?? found.hook?.beganMs ?? 0;
+  // What is said to have happened later than now did not happen.
+  const hook = lastMs > atMs + agreementMs ? null : found.hook;
+  const arrival = { ...found, hook };
   if (countdown === null) return unarmed(arrival);
   const sinceMs = (ms: number): number => Math.max(Math.round(ms - countdown.refreshed_ms), 0);
   const armedUntilMs = countdown.refreshed_ms + countdown.remaining_ms;

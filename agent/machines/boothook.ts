@@ -43,14 +43,18 @@ export function parseHook(text: string): Hook | string {
   const adoptWithinMs = secondsOf(found.get("adopt_within"));
   if (method === undefined) return "no method that is known";
   if (beganMs === null || adoptWithinMs === null) return "no times";
+  const loadedMs = secondsOf(found.get("loaded"));
+  const openedMs = secondsOf(found.get("opened"));
+  const times = [beganMs, loadedMs, openedMs].filter((ms) => ms !== null);
+  if (times.some((ms, at) => ms < (times[at - 1] ?? 0))) return "times that contradict each other";
   const holder = Number(found.get("holder") ?? Number.NaN);
   return {
     driver: found.get("driver") ?? "",
     method,
     device: found.get("device") ?? "",
     beganMs,
-    loadedMs: secondsOf(found.get("loaded")),
-    openedMs: secondsOf(found.get("opened")),
+    loadedMs,
+    openedMs,
     leftMs: secondsOf(found.get("left")),
     holder: Number.isInteger(holder) && holder > 1 ? holder : null,
     adoptWithinMs,

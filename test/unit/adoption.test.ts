@@ -57,6 +57,8 @@ adoption("the hook's record is read, and refused where it is not one", () => {
     [record.replace("version=1", "version=2"), /version 2/],
     [record.replace("method=hold", "method=feed"), /method/],
     [record.replace("began=8.20", "began=-1"), /times/],
+    [record.replace("began=8.20", "began=8.30"), /times that contradict/],
+    [record.replace("opened=8.27", "opened=0"), /times that contradict/],
     ["x=1\n".repeat(33), /33 lines/],
   ];
   for (const [text, problem] of damaged) assert.match(String(parseHook(text)), problem);
@@ -90,6 +92,8 @@ const cases: readonly (readonly [string, Partial<Arrival>, number])[] = [
     { hook: hookOf({ method: "lock" }), atMs: 71_000 },
     71_000,
   ],
+  ["held, but only in times to come", { atMs: 5000 }, 5000],
+  ["a hook of times to come armed it, without firmware", { countdown: null, atMs: 5000 }, 5000],
   ["held, but it could not be opened", { hook: hookOf({ openedMs: null }) }, 10_000],
   ["kept by the driver, and it counts", { hook: kept, leftMs: 8000 }, 0],
   ["kept by the driver, who refreshed it", { hook: kept, leftMs: 55_000 }, 0],
@@ -97,7 +101,7 @@ const cases: readonly (readonly [string, Partial<Arrival>, number])[] = [
   ["kept by the driver, and nothing shows it", { hook: kept }, 10_000],
   [
     "the hook came after the reset was due",
-    { hook: hookOf({ beganMs: 30_000, openedMs: 31_000 }) },
+    { hook: hookOf({ beganMs: 30_000, openedMs: 31_000 }), atMs: 32_000 },
     31_000,
   ],
   ["the driver was there before the hook", { hook: hookOf({ before: true }) }, 8270],
