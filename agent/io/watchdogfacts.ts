@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, readlinkSync, realpathSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync } from "node:fs";
 import { basename, join } from "node:path";
 import type { WatchdogFacts } from "./watchdog.ts";
 
@@ -47,13 +47,32 @@ function readStopOnReboot(path: string): WatchdogFacts["stopOnReboot"] {
   return words[(readText(path) ?? "") as keyof typeof words] ?? null;
 }
 
+/**
+ * Drivers that name no device of theirs (`parent` of struct watchdog_device) have no link to their
+ * module; by the identity that their source gives them. Seen: Linux 6.1's i6300esb and softdog.
+ */
+const modulesByIdentity: Readonly<Record<string, string>> = {
+  "i6300ESB timer": "i6300esb",
+  "Software Watchdog": "softdog",
+  "SBSA Generic Watchdog": "sbsa_gwdt",
+  "imx2+ watchdog": "imx2_wdt",
+};
+
+function moduleOf(folder: string, identity: string, roots: Roots): string | null {
+  const link = readLink(join(folder, "device", "driver", "module"));
+  if (link !== null) return printable(basename(link));
+  const name = Object.hasOwn(modulesByIdentity, identity) ? modulesByIdentity[identity] : undefined;
+  if (name === undefined) return null;
+  return existsSync(join(roots.sys, "module", name)) ? name : null;
+}
+
 /** The module behind a class entry and its parameters; null and none for a built-in or old one. */
 function readDriver(
   folder: string,
+  identity: string,
   roots: Roots,
 ): Pick<WatchdogFacts, "driver" | "driverSettings"> {
-  const link = readLink(join(folder, "device", "driver", "module"));
-  const driver = link === null ? null : printable(basename(link));
+  const driver = moduleOf(folder, identity, roots);
   if (driver === null) return { driver, driverSettings: {} };
   const parameters = join(roots.sys, "module", driver, "parameters");
   const names = listFolder(parameters).sort().slice(0, driverSettingsMax);
@@ -173,7 +192,7 @@ export function readFacts(path: string, roots: Roots): Omit<WatchdogFacts, "hold
       .filter((name) => name !== "")
       .map(printable)
       .slice(0, 8),
-    ...readDriver(folder, roots),
+    ...readDriver(folder, identity, roots),
     minGapMs: null,
   };
 }

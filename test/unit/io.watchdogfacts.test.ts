@@ -56,6 +56,15 @@ factsSuite(
   },
 );
 
+factsSuite("a driver that names no device of its own is known by its identity, if loaded", () => {
+  const machine = new Machine();
+  machine.add("watchdog0", "virtual", i6300esb);
+  assert.is(machine.find()[0]?.facts().driver, null, "no such module is loaded");
+  machine.write("sys/module/i6300esb/parameters/heartbeat", "20");
+  const { driver, driverSettings } = machine.find()[0]?.facts() ?? {};
+  assert.equal([driver, driverSettings], ["i6300esb", { heartbeat: "20" }]);
+});
+
 factsSuite("a driver that states no limits, an active one, its holder and open_timeout", () => {
   const machine = new Machine();
   const path = machine.add("watchdog0", "platform/iTCO_wdt.1.auto", itco);
