@@ -14,7 +14,7 @@ import { prepareUefi, type UefiCard, type UefiSlot, uefiArguments } from "./uefi
 import { handOffSaid, prepareUefiGuest, type UefiGuest } from "./uefiguest.ts";
 
 /** T2 of the agent, s. */
-const promiseS = 20;
+const promiseS = 12;
 const agent = [
   `agent ${kenneld} --port $PORT --state ${places.state}/kennel`,
   `--promise ${promiseS} --tee simulate --lab --watchdog prefer $HAND_OFF`,
