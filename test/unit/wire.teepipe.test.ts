@@ -26,7 +26,7 @@ const invoke: PipeRequest = {
 pipe("a message is four bytes of length and a map", () => {
   assert.is(
     toHex(toPipe({ id: 1, op: "version" })),
-    `${"0000000f"}a2${"626964"}01${"626f70"}67${"76657273696f6e"}`,
+    `${"00000010"}a2${"626964"}01${"626f70"}67${"76657273696f6e"}`,
   );
   const [body] = new PipeReader().push(toPipe(invoke));
   assert.equal(requestOf(body ?? new Uint8Array()), invoke);
