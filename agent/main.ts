@@ -52,6 +52,8 @@ const help = `kenneld ${__VERSION__}: guards this card's watchdog and reports ov
   --hand-off FILE      the firmware's hand-off record as a file
   --lab                answer the rig group: faults can be injected over the line
   --version, --help
+
+Start it as node --single-threaded-gc kenneld.cjs: it then wakes no threads for a little garbage.
 `;
 
 const optionTypes = {

@@ -68,6 +68,11 @@ export class FdStore {
     }
   }
 
+  /** A manager that stands still: what it is told waits, until there is no more room. */
+  stall(isStalled: boolean): void {
+    this.manager.kill(isStalled ? "SIGSTOP" : "SIGCONT");
+  }
+
   count(line: string): number {
     return this.lines.filter((each) => each.startsWith(line)).length;
   }

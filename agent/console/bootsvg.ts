@@ -1,6 +1,11 @@
 /** Boots as a drawing: a lane each, stages as boxes, budgets as marks. */
-import { drawnMs, type Lane } from "./lanes.ts";
+import { drawnMs, type Lane, runtimeShare } from "./lanes.ts";
 import { span } from "./show.ts";
+
+/** Characters that fit beside a lane. */
+const textsMax = { name: 22, end: 48 };
+/** Times told above the lanes, as parts of the longest boot. */
+const ticks = [0, 0.25, 0.5, 0.75, 1];
 
 /** Sizes in pixels. */
 const size = { left: 170, lane: 960, right: 330, top: 60, row: 44, box: 26 };
@@ -24,6 +29,7 @@ export function drawBoots(lanes: readonly Lane[], title: string): string {
     `  font-family="sans-serif" font-size="13">`,
     `<rect width="100%" height="100%" fill="#ffffff"/>`,
     text(16, 30, title, 'font-size="17" font-weight="bold"'),
+    ...scale(wholeMs),
     ...rows.flat(),
     ...legend(size.top + lanes.length * size.row + 18),
     "</svg>",
@@ -34,7 +40,7 @@ export function drawBoots(lanes: readonly Lane[], title: string): string {
 function drawLane({ boot, slot, stages, ended, isBad }: Lane, y: number, wholeMs: number) {
   const at = (ms: number): number => size.left + (Math.min(ms, wholeMs) / wholeMs) * size.lane;
   const isOpen = ended === "";
-  const boxes = stages.flatMap((stage) => {
+  const boxes = stages.flatMap((stage, index) => {
     const { start_ms, budget_ms, margin_ms } = stage;
     const end_ms = stage.stage === "runtime" && isOpen ? wholeMs : stage.end_ms;
     const x = at(start_ms);
@@ -43,7 +49,7 @@ function drawLane({ boot, slot, stages, ended, isBad }: Lane, y: number, wholeMs
     const stroke = isOver ? ' stroke="#c0392b" stroke-width="2"' : "";
     const fill = colours[stage.stage] ?? "#cccccc";
     const box = `x="${tenth(x)}" y="${y}" width="${tenth(wide)}" height="${size.box}"`;
-    const told = `<title>${escaped(words(stage, isOpen))}</title>`;
+    const told = `<title>${escaped(words(stage, isOpen && index === stages.length - 1))}</title>`;
     const limit = at(start_ms + budget_ms);
     const isShown = budget_ms > 0 && start_ms + budget_ms < wholeMs;
     const [from, to] = [`x1="${tenth(limit)}" y1="${y - 4}"`, `x2="${tenth(limit)}"`];
@@ -56,15 +62,27 @@ function drawLane({ boot, slot, stages, ended, isBad }: Lane, y: number, wholeMs
   const middle = y + size.box / 2 + 5;
   const ink = isBad ? 'fill="#c0392b"' : 'fill="#333333"';
   return [
-    text(16, middle, `${boot} ${slot}`, 'fill="#333333"'),
+    text(16, middle, short(`${boot} ${slot}`, textsMax.name), 'fill="#333333"'),
     ...boxes,
-    text(size.left + size.lane + 12, middle, isOpen ? "running" : ended, ink),
+    text(size.left + size.lane + 12, middle, isOpen ? "running" : short(ended, textsMax.end), ink),
   ];
 }
 
-function words(stage: Lane["stages"][number], isOpen: boolean): string {
+/** Time from power-on, over all lanes. */
+function scale(wholeMs: number): string[] {
+  return ticks.map((part) => {
+    const ms = part * (wholeMs / (1 + runtimeShare));
+    const x = size.left + (ms / wholeMs) * size.lane;
+    return text(x, size.top - 8, span(ms), 'fill="#888888" font-size="11"');
+  });
+}
+
+function short(content: string, most: number): string {
+  return content.length <= most ? content : `${content.slice(0, most - 1)}…`;
+}
+
+function words(stage: Lane["stages"][number], isRunning: boolean): string {
   const { start_ms, end_ms, budget_ms, margin_ms, refreshed_by } = stage;
-  const isRunning = isOpen && end_ms <= start_ms;
   const took = isRunning ? "running" : `took ${span(end_ms - start_ms)}`;
   const budget = budget_ms === 0 ? "no budget" : `budget ${span(budget_ms)}`;
   const margin = margin_ms === undefined ? "" : `, margin ${span(margin_ms)}`;

@@ -21,7 +21,7 @@ export async function wdtExplain({ link, hello, paint }: Context): Promise<Outco
   return explained(plan, paint, hello.simulated ? [note] : []);
 }
 
-/** The plan in a JSON file: what `wdt explain --json` says, or its plan. Failure `config.invalid`. */
+/** The plan in a JSON file: what `wdt explain --json` says, or its plan; `config.invalid`. */
 export function explainFile(path: string, paint: Paint): Outcome {
   let read: unknown;
   try {

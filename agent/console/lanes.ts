@@ -19,7 +19,7 @@ export interface Lane {
 /** Columns of the longest lane. */
 const columnsMax = 60;
 /** Runtime goes on for days: so much of it is drawn, as a part of the time before. */
-const runtimeShare = 0.15;
+export const runtimeShare = 0.15;
 
 const letters: Readonly<Record<string, string>> = {
   power_on: "p",

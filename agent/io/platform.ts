@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { closeSync, constants, openSync, readdirSync, readSync, statSync } from "node:fs";
 import { hostname, machine, release, type, version } from "node:os";
 import { join } from "node:path";
 import { efiVariables, readVariable } from "./efivars.ts";
@@ -41,6 +41,8 @@ const crashBytesMax = 256 * 1024;
 /** Written by boot/linux/boot-hook.sh. */
 export const hookFile = "/run/kennel/boot-hook";
 const hookCharactersMax = 4096;
+/** Twice the longest hand-off record, so that one that is too long shows as such. */
+const fileBytesMax = 8192;
 
 /** The real thing: Linux. */
 export class LinuxPlatform implements Platform {
@@ -133,9 +135,16 @@ function readText(path: string): string {
   return readBytes(path)?.toString("utf8").trim() ?? "";
 }
 
+/** No more than `fileBytesMax`, and without waiting: nothing that is read here may hold the guard. */
 function readBytes(path: string): Buffer | null {
   try {
-    return readFileSync(path);
+    const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      const bytes = Buffer.alloc(fileBytesMax);
+      return bytes.subarray(0, readSync(fd, bytes));
+    } finally {
+      closeSync(fd);
+    }
   } catch {
     return null;
   }

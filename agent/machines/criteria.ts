@@ -220,7 +220,8 @@ function kernelSettings(facts: WatchdogFacts): Criterion[] {
   const bounded = boot !== true || (openTimeoutS ?? 0) > 0;
   const early = pretimeoutMs ?? 0;
   const can = facts.governors.length === 0 ? "" : ` of ${facts.governors.join(", ")}`;
-  const governor = facts.governor === null ? "not shown" : `${facts.governor}${can}`;
+  const shown = facts.governor === null ? "not shown" : `${facts.governor}${can}`;
+  const governor = shown.slice(0, moduleTextMax);
   const fits = early === 0 || pretimeoutFor(early, facts.timeoutMs ?? Infinity) !== 0;
   return [
     criterion("driver", driverOf(facts), "any", true),
@@ -249,10 +250,10 @@ function kernelSettings(facts: WatchdogFacts): Criterion[] {
 /** The driver's module and how it was loaded, cut to what leaves room in one packet. */
 function driverOf({ driver, driverSettings }: WatchdogFacts): string {
   const settings = Object.entries(driverSettings).map(([name, value]) => `${name}=${value}`);
-  return [driver ?? "not shown", ...settings].join(" ").slice(0, driverTextMax);
+  return [driver ?? "not shown", ...settings].join(" ").slice(0, moduleTextMax);
 }
 
-const driverTextMax = 80;
+const moduleTextMax = 80;
 
 /** What only an armed device shows: the granted timeout, and whether its refresh refreshes. */
 function proven(opened: Opened | null): Criterion[] {

@@ -86,8 +86,8 @@ export const adoptWithinS = 20;
 export const handOffSaid = "guest: hand-off";
 const efivars = "/sys/firmware/efi/efivars";
 /** A store of variables has 528 kB at the most; more of them are not needed to fill it. */
-const fillersMax = 300;
-const fillerBytes = 2000;
+const fillersMax = 70;
+const fillerBytes = 8000;
 const damagedRecord = "/tmp/hand-off";
 
 /**
@@ -141,7 +141,7 @@ if [ "$fault" = full_store ]; then
   for count in $(seq 1 ${fillersMax}); do
     { printf '\\007\\000\\000\\000'; head -c ${fillerBytes} /dev/zero; } >/tmp/filler
     file="${efivars}/Filler$count-\${record##*/KennelHandOff-}"
-    dd if=/tmp/filler of="$file" bs=4096 count=1 2>/dev/null || break
+    dd if=/tmp/filler of="$file" bs=16384 count=1 2>/dev/null || break
   done
   echo "guest: store is full after $count"
 fi

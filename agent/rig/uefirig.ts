@@ -4,7 +4,7 @@ import path from "node:path";
 import { decodeHandOff } from "../wire/handoff.ts";
 import type { BootFault, BootRig, BootSettings } from "./bootrig.ts";
 import { makeStateDisk } from "./guest.ts";
-import { killAgent, obey, shell } from "./guestshell.ts";
+import { kenneld, killAgent, obey, shell } from "./guestshell.ts";
 import { places } from "./init.ts";
 import type { Machine } from "./machines.ts";
 import { consoleOptions, startGuest } from "./qemu.ts";
@@ -16,7 +16,7 @@ import { handOffSaid, prepareUefiGuest, type UefiGuest } from "./uefiguest.ts";
 /** T2 of the agent, s. */
 const promiseS = 20;
 const agent = [
-  `agent node ${places.app}/kenneld.cjs --port $PORT --state ${places.state}/kennel`,
+  `agent ${kenneld} --port $PORT --state ${places.state}/kennel`,
   `--promise ${promiseS} --tee simulate --lab --watchdog prefer $HAND_OFF`,
 ].join(" ");
 const main = `${shell}

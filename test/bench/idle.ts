@@ -7,6 +7,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { nodeOption } from "../../agent/rig/guestshell.ts";
 import { native } from "../../native/index.ts";
 import { makeTwin, temporaryFolder, twinObstacle } from "../children.ts";
 import { table, target, untold } from "./rows.ts";
@@ -24,6 +25,8 @@ const cpuPercentMax = 0.2;
 interface Subject {
   readonly name: string;
   readonly child: ChildProcess;
+  /** Shown for comparison, not judged. */
+  readonly isBaseline?: boolean;
 }
 
 /** Sums over all threads of a process. */
@@ -40,15 +43,17 @@ interface Use {
 export async function benchIdle(): Promise<string[]> {
   const obstacle = twinObstacle();
   if (obstacle !== "") return [untold("kenneld when idle", obstacle)];
-  const lines = [20, 30, 10, 30].map(() => new (native().Pty)());
+  const lines = [10, 20, 30, 12, 30, 30].map(() => new (native().Pty)());
   const path = (at: number): string => lines[at]?.path ?? "";
   const subjects = [
-    guard("kenneld direct, T2 = 10 s", 10, path(2)),
-    guard("kenneld service, T2 = 20 s", 20, path(0)),
-    guard("kenneld service, T2 = 30 s", 30, path(1)),
-    { name: "setInterval", child: timer() },
+    guard("kenneld direct, T2 = 10 s", 10, path(0)),
+    guard("kenneld service, T2 = 20 s", 20, path(1)),
+    guard("kenneld service, T2 = 30 s", 30, path(2)),
+    guard("kenneld service, T2 = 12 s", 12, path(3)),
+    { ...guard("T2 = 30 s, without the option", 30, path(4), []), isBaseline: true },
+    { name: "setInterval", child: timer(), isBaseline: true },
   ];
-  const traced = guard("traced", 30, path(3));
+  const traced = guard("traced", 30, path(5));
   try {
     await sleep(settleMs);
     const before = subjects.map(useOf);
@@ -62,12 +67,12 @@ export async function benchIdle(): Promise<string[]> {
   }
 }
 
-function guard(name: string, promiseS: number, port: string): Subject {
+function guard(name: string, promiseS: number, port: string, options = [nodeOption]): Subject {
   const twin = makeTwin();
   const args = ["--device", twin.device, "--watchdog", "prefer", "--promise", String(promiseS)];
   const places = ["--port", port, "--state", temporaryFolder()];
   const limit = ["--hardware-max", String(hardwareS)];
-  const child = spawn(process.execPath, [kenneld, ...args, ...limit, ...places], {
+  const child = spawn(process.execPath, [...options, kenneld, ...args, ...limit, ...places], {
     env: { ...process.env, ...twin.env(`timeout=${hardwareS} max=${hardwareS}`) },
     stdio: "ignore",
   });
@@ -110,8 +115,8 @@ function difference(after: Use, before: Use | undefined): Use {
   };
 }
 
-/** System calls of all threads within the time watched; null where strace cannot count them. */
-async function trace(child: ChildProcess): Promise<number | null> {
+/** System calls of all threads within the time watched, by name; null where strace cannot look. */
+async function trace(child: ChildProcess): Promise<Map<string, number> | null> {
   const tracer = spawn("strace", ["-f", "-c", "-p", String(child.pid)], {
     stdio: ["ignore", "ignore", "pipe"],
   });
@@ -123,8 +128,10 @@ async function trace(child: ChildProcess): Promise<number | null> {
   await sleep(watchMs);
   tracer.kill("SIGINT");
   await over;
-  const total = /^\s*100\.00\s+\S+\s+\d*\s+(\d+)\s.*total$/m.exec(said)?.[1];
-  return total === undefined ? null : Number(total);
+  // Share of time, seconds, microseconds per call, calls, errors where there were any, name.
+  const rows = said.matchAll(/^\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:\d+\s+)?(\w+)$/gm);
+  const calls = new Map([...rows].map(([, count, name = ""]) => [name, Number(count)]));
+  return calls.delete("total") ? calls : null;
 }
 
 const halves = watchMs / (hardwareS * 500);
@@ -136,7 +143,7 @@ function percent({ cpuNs }: Use): number {
 function report(
   subjects: readonly Subject[],
   uses: readonly Use[],
-  syscalls: number | null,
+  syscalls: ReadonlyMap<string, number> | null,
 ): string[] {
   const rows = subjects.map(({ name }, at) => {
     const use = uses[at];
@@ -161,30 +168,52 @@ function report(
     ],
     ["", "per T1/2", "per second", "per T1/2", "preempted", "time"],
   ];
-  const guards = uses.slice(0, -1);
-  const wakeUps = Math.max(...guards.map((use) => use.wakeUps / halves));
-  const own = Math.max(...guards.map((use) => (use.wakeUps - use.ofWorkers) / halves));
-  const cpu = Math.max(...guards.map(percent));
-  const calls = "system calls per T1/2, at most 2";
+  const guards = subjects.flatMap(({ name, isBaseline }, at) => {
+    const use = uses[at];
+    return use === undefined || isBaseline === true ? [] : [{ name, use }];
+  });
   return [
     ...table([...head, ...rows]),
-    target(
-      `kenneld wake-ups per T1/2, at most ${wakeUpsMax}`,
-      wakeUps <= wakeUpsMax,
-      `${wakeUps.toFixed(2)}; ${own.toFixed(2)} without V8's workers`,
-    ),
-    target(
+    atMost(`kenneld wake-ups per T1/2, at most ${wakeUpsMax}`, wakeUpsMax, guards, (use) => ({
+      value: use.wakeUps / halves,
+      shown: (use.wakeUps / halves).toFixed(2),
+    })),
+    atMost(
       `kenneld idle processor time, at most ${cpuPercentMax} % of a core`,
-      cpu <= cpuPercentMax,
-      `${cpu.toFixed(3)} %`,
+      cpuPercentMax,
+      guards,
+      (use) => ({ value: percent(use), shown: `${percent(use).toFixed(3)} %` }),
     ),
-    syscalls === null
-      ? untold(calls, "strace is not here or may not look")
-      : target(
-          calls,
-          syscalls / halves <= syscallsMax,
-          `${(syscalls / halves).toFixed(2)} with T2 = 30 s`,
-          "a refresh alone is two: the wait and the ioctl",
-        ),
+    judgedCalls(syscalls),
   ];
+}
+
+/** The worst of all agents decides; how many are over is said. */
+function atMost(
+  what: string,
+  limit: number,
+  guards: readonly { name: string; use: Use }[],
+  measured: (use: Use) => { value: number; shown: string },
+): string {
+  const all = guards.map(({ name, use }) => ({ name, ...measured(use) }));
+  const over = all.filter(({ value }) => value > limit).length;
+  const [worst] = all.sort((one, other) => other.value - one.value);
+  if (worst === undefined) return untold(what, "there is no agent");
+  const because = `missed by ${over} of ${all.length}`;
+  return target(what, over === 0, `${worst.shown} at worst, ${worst.name}`, because);
+}
+
+function judgedCalls(calls: ReadonlyMap<string, number> | null): string {
+  const what = `system calls per T1/2, at most ${syscallsMax}`;
+  if (calls === null) return untold(what, "strace is not here or may not look");
+  const perHalf = (count: number): string => (count / halves).toFixed(2);
+  const total = [...calls.values()].reduce((sum, count) => sum + count, 0);
+  const parts = [...calls].map(([name, count]) => `${name} ${perHalf(count)}`).join(", ");
+  return target(
+    what,
+    total / halves <= syscallsMax,
+    `${perHalf(total)} with T2 = 30 s: ${parts}`,
+    "a refresh alone is two, a wait and an ioctl, which the scripted watchdog shows as a write; " +
+      "Node polls twice for each turn of its loop",
+  );
 }

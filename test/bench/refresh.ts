@@ -3,6 +3,7 @@
  * without a real-time priority, against a setInterval in the same process at the same time.
  */
 import { spawn } from "node:child_process";
+import { nodeOption } from "../../agent/rig/guestshell.ts";
 import type { Lateness } from "./lateness.ts";
 import { begin, type Load, loads } from "./loads.ts";
 import { quantile, table, target, untold } from "./rows.ts";
@@ -31,7 +32,7 @@ export async function benchRefresh(): Promise<string[]> {
 
 /** Runs one load in a process of its own; what cannot be done here is a lack. */
 async function measure(load: Load): Promise<Result> {
-  const child = spawn(process.execPath, [__filename, "sample", load.name], {
+  const child = spawn(process.execPath, [nodeOption, __filename, "sample", load.name], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   let problem: Promise<string> = Promise.resolve("");

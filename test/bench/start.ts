@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { nodeOption } from "../../agent/rig/guestshell.ts";
 import { native } from "../../native/index.ts";
 import type { Row } from "./rows.ts";
 
@@ -55,7 +56,7 @@ export async function benchStart(): Promise<Row[]> {
   // A card as it comes from the factory: a line to the host, an empty state folder, no TEE.
   const agent = (run: number): string[] => {
     const state = join(folder, String(run));
-    return [kenneld, "--watchdog", "simulate", "--port", line.path, "--state", state];
+    return [nodeOption, kenneld, "--watchdog", "simulate", "--port", line.path, "--state", state];
   };
   const all: Record<"base" | "ready" | "idle", Run[]> = { base: [], ready: [], idle: [] };
   try {

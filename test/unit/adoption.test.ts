@@ -6,6 +6,7 @@ import { configure } from "../../agent/config.ts";
 import type { AgentEvent } from "../../agent/events.ts";
 import { BootHead } from "../../agent/heads/boot.ts";
 import { bootHolderOf, isBootHolder, takeFrom } from "../../agent/io/bootholder.ts";
+import { LinuxWatchdog } from "../../agent/io/linuxwatchdog.ts";
 import type { Platform } from "../../agent/io/platform.ts";
 import { type Arrival, counted, coverage, disagreement } from "../../agent/machines/adoption.ts";
 import { type Hook, parseHook } from "../../agent/machines/boothook.ts";
@@ -13,9 +14,11 @@ import { SimClock } from "../../agent/sim/clock.ts";
 import { SimDisk } from "../../agent/sim/disk.ts";
 import { Random } from "../../agent/sim/random.ts";
 import { encodeHandOff, type HandOff } from "../../agent/wire/handoff.ts";
+import { nativeObstacle, unless } from "../children.ts";
 import { i6300esb, Machine } from "../machine.ts";
 
 const adoption = suite("adoption");
+const onNative = unless(nativeObstacle(), adoption);
 
 const record = `version=1
 driver=i6300esb
@@ -272,6 +275,20 @@ adoption(
       assert.is(opened, "open");
       assert.is(await ended, script === "" ? "SIGTERM" : "SIGKILL");
     }
+  },
+);
+
+onNative(
+  "a process that the hook's record names and that has not the device is left alone",
+  async () => {
+    // Any character device will do: it is opened before it turns out to be no watchdog.
+    const watchdog = new LinuxWatchdog("/dev/full");
+    const { child, pid } = await holder("");
+    watchdog.bootHolder = pid;
+    assert.throws(() => watchdog.open(), /use as a watchdog/);
+    const ended = new Promise((resolve) => child.once("exit", (_status, name) => resolve(name)));
+    child.kill("SIGINT");
+    assert.is(await ended, "SIGINT", "nobody else has ended it");
   },
 );
 

@@ -311,6 +311,7 @@ test("boot timeline draws this and earlier boots; what the card says is escaped"
     /<title>os_load: from 2\.1 s, took 42\.6 s, budget 5 min 00 s, margin 4 min 17 s/,
   );
   assert.match(svg, /watchdog in hand_off \/ kernel_init, dataplane/);
+  assert.equal(svg.match(/, running,/g)?.length, 1, "one stage of one boot runs");
   const hostile = nic7({ "card.hello": () => ({ ...hello, name: 'x"<script>&' }) });
   await run(hostile, `boot timeline --boots 0 --svg ${path}`);
   const drawn = readFileSync(path, "utf8");

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { nodeOption } from "../../agent/rig/guestshell.ts";
 import { interpreterOf, nativeTarget } from "../../native/load.ts";
 import { skip } from "../skip.ts";
 
@@ -224,5 +225,20 @@ function elf(interpreter: string): Buffer {
   bytes.write(interpreter, 300, "latin1");
   return bytes;
 }
+
+dist("the option of Node that the service starts it with costs no start", () => {
+  const unit = fs.readFileSync(join(repository, "boot/linux/kennel.service"), "utf8");
+  assert.match(unit, `ExecStart=/usr/bin/node ${nodeOption} /usr/lib/kennel/kenneld.cjs`);
+  // An option that changes what V8 compiles makes it refuse the code cache.
+  const folder = join(repository, "dist");
+  const program = `
+    const fs = require("fs"), { Script } = require("vm");
+    const path = \`${folder}/kenneld.\${process.arch}-\${process.version}.cache\`;
+    const bundle = fs.readFileSync("${folder}/kenneld.bundle.js", "latin1");
+    const script = new Script(bundle, { cachedData: fs.readFileSync(path) });
+    process.stdout.write(String(script.cachedDataRejected));`;
+  const { stdout, stderr } = runNode(nodeOption, ["-e", program]);
+  assert.equal([stdout, stderr], ["false", ""]);
+});
 
 dist.run();

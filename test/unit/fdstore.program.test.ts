@@ -3,6 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { native } from "../../native/index.ts";
 import { makeTwin, temporaryFolder, twinObstacle, unless } from "../children.ts";
 import { FdStore } from "../fdstore.ts";
 import { ask, Cable } from "../programs.ts";
@@ -158,6 +159,29 @@ onTwin("a disarm takes the watchdog out of the store and stops it by call", asyn
   await store.after("t", "ended 0");
   await store.quit();
   cable.close();
+});
+
+onTwin("a manager that reads nothing any more holds up nobody", async () => {
+  const twin = makeTwin();
+  const folder = temporaryFolder();
+  const socket = join(folder, "notify");
+  const args = ["--device", twin.device, "--state", folder];
+  const store = new FdStore(socket, twin.env("timeleft=-95"), args);
+  await store.after("s", "says READY=1");
+  store.stall(true);
+  let code = "";
+  for (let sent = 0; code === "" && sent < 10_000; sent++) {
+    try {
+      native().notify(socket, "STATUS=x");
+    } catch (error) {
+      code = (error as { code: string }).code;
+    }
+  }
+  assert.is(code, "EAGAIN");
+  store.stall(false);
+  await store.after("", "says STATUS=x");
+  await store.after("t", "ended 0");
+  await store.quit();
 });
 
 onTwin("a manager that asks for it hears of the healthy verdict, twice as often", async () => {

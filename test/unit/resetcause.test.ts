@@ -1,4 +1,5 @@
 /** machines/resetcause.ts: the whole truth table, and what a card makes of it. */
+import { spawnSync } from "node:child_process";
 import { mkdirSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { suite } from "uvu";
@@ -189,6 +190,14 @@ causes("A2-18 what was noted before the agent is stopped outlives the stop", () 
   world.stuckTasks.clear();
   confirmed(world);
   assert.equal([lastEnded(world)?.cause, lastEnded(world)?.culprit], ["watchdog", "fabric"]);
+});
+
+causes("A1-10 a hand-off file without end, or a pipe that nobody fills, holds nobody up", () => {
+  assert.is(new LinuxPlatform("/dev/zero").handOff()?.length, 8192);
+  const pipe = join(temporaryFolder(), "pipe");
+  assert.is(spawnSync("mkfifo", [pipe]).status, 0);
+  assert.is(new LinuxPlatform(pipe).handOff()?.length, 0);
+  assert.is(new LinuxPlatform("/nonexistent").handOff(), null);
 });
 
 causes.run();
