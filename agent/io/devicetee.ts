@@ -200,7 +200,13 @@ export class DeviceTee implements Tee {
    */
   private query({ session, key }: Of<"query">, done: Done): void {
     const command = this.sessions.get(keyOf(session))?.service.queryCommand ?? null;
-    if (command === null) return this.into(session, probeCommand, [], 0, done);
+    if (command === null) {
+      // An application that takes even this command says nothing by it.
+      const isTaken = ({ errno, ret }: TeeOutcome): boolean => errno === null && ret === 0;
+      return this.into(session, probeCommand, [], 0, (outcome) => {
+        done(isTaken(outcome) ? failure("ENOSYS") : outcome);
+      });
+    }
     this.into(session, command, queryParams(key), 0, (outcome) => {
       done({ ...outcome, applied: outcome.value !== undefined && outcome.value !== 0 });
     });

@@ -41,6 +41,8 @@ export class TeeHelpers {
   private readonly current: Record<Role, TeeHelper | null> = { calls: null, canary: null };
   private readonly asked = new Set<Asked>();
   private abandoned: TeeHelper[] = [];
+  /** Asked to end: their end is no news. */
+  private readonly ending = new Set<TeeHelper>();
   /** Told when a helper has ended. */
   private waiting: (() => void)[] = [];
 
@@ -119,7 +121,10 @@ export class TeeHelpers {
       stop();
       done();
     };
-    for (const helper of helpers) helper.shut();
+    for (const helper of helpers) {
+      this.ending.add(helper);
+      helper.shut();
+    }
     check();
   }
 
@@ -133,7 +138,8 @@ export class TeeHelpers {
   private ended(role: Role, helper: TeeHelper, how: string): void {
     if (this.current[role] === helper) this.current[role] = null;
     const was = helper.isAbandoned ? ", given up before" : "";
-    this.say(`the helper for ${role}, pid ${helper.pid}${was}: ${how}`);
+    const isExpected = this.ending.delete(helper) && !helper.isAbandoned;
+    if (!isExpected) this.say(`the helper for ${role}, pid ${helper.pid}${was}: ${how}`);
     this.gone(helper);
     for (const told of this.waiting.splice(0)) told();
   }

@@ -193,6 +193,9 @@ onBench("each death has its own sign", async (bench) => {
   bench.fake.script({ generation: 1, driver: 1 });
   assert.is(inShort(await bench.invoke(unlock)), "ffff0006/3");
   assert.is(inShort(await bench.ask({ kind: "canary" })), "0/4");
+  const alive = await bench.open("unlock", 2);
+  const probed = await bench.ask({ kind: "query", session: alive, key: "k" });
+  assert.is(inShort(probed), "ENOSYS", "an application that takes any command says nothing by it");
   // Without a command of its own to ask with, the session is asked by one that nobody has.
   const asked = await bench.ask({ kind: "query", session: unlock, key: "k" });
   assert.is(inShort(asked), "ffff0006/3");

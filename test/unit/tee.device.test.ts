@@ -283,6 +283,25 @@ onBench("what no provider can restart is said, and the card reset is left", asyn
   assert.ok(skipped.includes("tee_os: skipped: this platform has no such power"));
 });
 
+onBench(
+  "a call inside a helper that is killed has its verdict, and is not blamed",
+  async (bench) => {
+    bench.fake.script({ only: 0xaa, hanginvoke: 1 });
+    const inside = [bench.call("keystore"), bench.call("keystore", "once")];
+    await bench.until("looked at", () => bench.head.state.kind === "suspect");
+    bench.onEvent = ({ kind }) => {
+      if (kind === "tee:crashed") bench.fake.script({});
+    };
+    process.kill(bench.pids[0] ?? 0, "SIGKILL");
+    const verdicts = (await Promise.all(inside)).map(({ verdict }) => verdict);
+    assert.equal(verdicts, ["replayed", "outcome_unknown"]);
+    await bench.restored();
+    assert.equal(bench.crashes, ["session EOWNERDEAD"]);
+    const crash = bench.events.find(({ kind }) => kind === "tee:crashed");
+    assert.is(crash?.kind === "tee:crashed" ? crash.trigger : "none", "");
+  },
+);
+
 onBench("helpers that are killed cost their calls and no crash of the TEE", async (bench) => {
   for (const pid of bench.pids) process.kill(pid, "SIGKILL");
   const answer = await bench.call("keystore");
