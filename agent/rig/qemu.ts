@@ -65,12 +65,6 @@ const stopMs = 5_000;
  */
 const cableFlags = fs.constants.O_RDWR | fs.constants.O_NOCTTY | fs.constants.O_NONBLOCK;
 
-/** True when the machine's emulator is installed. */
-export function qemuIsHere({ program }: Machine): boolean {
-  const folders = (process.env.PATH ?? "").split(":");
-  return folders.some((folder) => fs.existsSync(path.join(folder, program)));
-}
-
 /** QEMU's descriptor for QMP: inherited, so there is no socket file whose path is too long. */
 const qmpFd = 3;
 

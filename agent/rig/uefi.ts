@@ -116,12 +116,6 @@ function foldersOf(file: string): string[] {
   return parts.map((_, index) => `/${parts.slice(0, index + 1).join("/")}`);
 }
 
-/** Puts one file on the partition of a card that is off, such as another configuration. */
-export async function changeEsp(card: UefiCard, to: string, from: string): Promise<void> {
-  const args = ["-o", "-i", path.join(card.folder, "esp.img"), from, `::${to}`];
-  await runOrFail("mcopy", args, { deadlineMs: toolMs, from: "mtools" });
-}
-
 /**
  * Machine, firmware, partition and watchdog for QEMU; memory, console, QMP and `-nodefaults` are
  * the caller's. No `bootindex`: with it OVMF connects boot devices alone.

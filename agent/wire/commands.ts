@@ -366,7 +366,6 @@ export type Report = Infer<typeof report>;
 export type WatchdogState = Infer<typeof watchdogState>;
 export type TeeState = Infer<typeof teeState>;
 export type Probe = Infer<typeof probe>;
-export type BootEntryWire = Infer<typeof bootEntry>;
 
 /** The contract's version; a host refuses a card whose contract it does not know. */
 export const contractVersion = 1;
