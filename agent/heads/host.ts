@@ -7,11 +7,10 @@ import type { AgentEvent } from "../events.ts";
 import type { Clock } from "../io/clock.ts";
 import type { Port } from "../io/port.ts";
 import type { Ledger } from "../ledger.ts";
+import { type Command, packetBytesMax } from "../wire/command.ts";
 import {
-  type Command,
   type CommandName,
   commands,
-  packetBytesMax,
   type Report,
   type RequestOf,
   type ResponseOf,

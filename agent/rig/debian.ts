@@ -72,11 +72,20 @@ export async function keep(
     const chosen = path.join(work, "chosen");
     fs.mkdirSync(chosen);
     await make(work, chosen);
-    fs.renameSync(chosen, folder);
+    moveUnlessThere(chosen, folder);
   } finally {
     fs.rmSync(work, { recursive: true, force: true });
   }
   return folder;
+}
+
+/** Two cards may be prepared at a time: what the other one has made is as good. */
+function moveUnlessThere(chosen: string, folder: string): void {
+  try {
+    fs.renameSync(chosen, folder);
+  } catch (error) {
+    if (!fs.existsSync(folder)) throw error;
+  }
 }
 
 /**

@@ -9,6 +9,7 @@ import { type Told, tell } from "./tell.ts";
 
 const help = `npm run rig -- run STORY... [--rig NAME]   stories by a part of their names
 npm run rig -- run --all [--rig NAME]      all of them; the rig is sim unless named
+               [--jobs N]                  that many cards at a time (1)
 npm run rig -- --list                      rows that they show, names, and rigs that can
 npm run rig -- lockstep [...]              the simulated watchdog beside an emulated one
 
@@ -60,7 +61,8 @@ export async function rigProgram(argv: string[], benches: Benches, logs: string)
       throw new Failure("usage.invalid", `no rig is named ${values.rig}; there are: ${known}`);
     }
     const chosen = choose(bench, wanted, values.all === true);
-    return await runAll(chosen, bench, newFolder(logs, values.rig));
+    const jobs = jobsOf(values.jobs);
+    return await runAll(chosen, bench, { folder: newFolder(logs, values.rig), jobs });
   } catch (error) {
     const isKnown = error instanceof Failure;
     const message = error instanceof Error ? error.message : String(error);
@@ -78,6 +80,7 @@ function readArguments(argv: string[]) {
         all: { type: "boolean" },
         list: { type: "boolean" },
         rig: { type: "string", default: "sim" },
+        jobs: { type: "string", default: "1" },
       },
     });
   } catch (error) {
@@ -131,17 +134,55 @@ function newFolder(logs: string, rig: string): string {
   return folder;
 }
 
-async function runAll(chosen: readonly Header[], bench: Bench, folder: string): Promise<number> {
+/** More cards than that at a time take longer than one after the other, whatever the machine. */
+const jobsMax = 16;
+
+function jobsOf(said: string): number {
+  const jobs = Number(said);
+  if (Number.isInteger(jobs) && jobs >= 1 && jobs <= jobsMax) return jobs;
+  throw new Failure("usage.invalid", `--jobs ${said}: expected a number from 1 to ${jobsMax}`);
+}
+
+type Count = Record<Told["outcome"], number>;
+
+async function runAll(
+  chosen: readonly Header[],
+  bench: Bench,
+  { folder, jobs }: { folder: string; jobs: number },
+): Promise<number> {
   process.stdout.write(`logs: ${folder}\n`);
+  const startedMs = performance.now();
+  const count: Count = { passed: 0, failed: 0, skipped: 0, fault: 0 };
+  const waiting = chosen.slice();
+  const lanes = Array.from({ length: Math.min(jobs, chosen.length) }, (_, index) => {
+    const own = jobs === 1 ? folder : path.join(folder, `card-${index + 1}`);
+    fs.mkdirSync(own, { recursive: true });
+    return runLane(waiting, bench, own, count);
+  });
+  const ended = await Promise.allSettled(lanes);
+  for (const lane of ended) if (lane.status === "rejected") throw lane.reason;
+  const failed = count.failed + count.fault;
+  const seconds = secondsSince(startedMs);
+  const { passed, skipped } = count;
+  process.stdout.write(`${passed} passed, ${failed} failed, ${skipped} skipped in ${seconds} s\n`);
+  if (count.failed > 0) return exitCodes.verdict;
+  return count.fault > 0 ? exitCodes.rig : exitCodes.ok;
+}
+
+/** One card's share of the stories: the next one that nobody has taken, until there is none. */
+async function runLane(
+  waiting: Header[],
+  bench: Bench,
+  folder: string,
+  count: Count,
+): Promise<void> {
   const rig = await bench.open(folder);
-  const count: Record<Told["outcome"], number> = { passed: 0, failed: 0, skipped: 0, fault: 0 };
   try {
-    for (const story of chosen) {
+    for (let story = waiting.shift(); story !== undefined; story = waiting.shift()) {
       const startedMs = performance.now();
       const { outcome, why } = await rig.tell(story);
       count[outcome] += 1;
-      const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
-      process.stdout.write(`${outcome.padEnd(7)} ${story.name}  ${seconds} s\n`);
+      process.stdout.write(`${outcome.padEnd(7)} ${story.name}  ${secondsSince(startedMs)} s\n`);
       if (why !== "") process.stdout.write(`        ${why.replaceAll("\n", "\n        ")}\n`);
       // Nothing is known of a card whose rig failed: the next story gets a new one.
       if (outcome === "fault") await rig.close();
@@ -149,8 +190,8 @@ async function runAll(chosen: readonly Header[], bench: Bench, folder: string): 
   } finally {
     await rig.close();
   }
-  const failed = count.failed + count.fault;
-  process.stdout.write(`${count.passed} passed, ${failed} failed, ${count.skipped} skipped\n`);
-  if (count.failed > 0) return exitCodes.verdict;
-  return count.fault > 0 ? exitCodes.rig : exitCodes.ok;
+}
+
+function secondsSince(startedMs: number): string {
+  return ((performance.now() - startedMs) / 1000).toFixed(1);
 }

@@ -7,6 +7,7 @@
  * Groups 0 and 10 are the standard ones of SMP: their success maps hold exactly the standard keys.
  */
 import { backend, bootTimeline, cause, protection, slot, stage } from "./bodies.ts";
+import { type Command, command } from "./command.ts";
 import { coveragePlan } from "./coverageplan.ts";
 import {
   bool,
@@ -18,31 +19,11 @@ import {
   oneOf,
   optional,
   record,
-  type Shape,
   scalar,
   text,
-  textOf,
   uint,
 } from "./shape.ts";
-
-export interface Command<Request, Response> {
-  readonly group: number;
-  readonly id: number;
-  /** SMP operation of the request; `either` takes both, as echo does. */
-  readonly op: "read" | "write" | "either";
-  readonly request: Shape<Request>;
-  readonly response: Shape<Response>;
-}
-
-function command<Q, R>(
-  group: number,
-  id: number,
-  op: Command<Q, R>["op"],
-  request: Shape<Q>,
-  response: Shape<R>,
-): Command<Q, R> {
-  return { group, id, op, request, response };
-}
+import { standardCommands } from "./standard.ts";
 
 export const groups = {
   os: 0,
@@ -56,12 +37,7 @@ export const groups = {
   rig: 70,
 } as const;
 
-/** Largest SMP packet (header and CBOR) either side sends: 0.25 s of line time at 115200 Bd. */
-export const packetBytesMax = 2048;
-
 const none = map({});
-/** Echo gives back whatever a packet holds. */
-const packetText = textOf(packetBytesMax);
 const criterion = map({
   name: text,
   value: text,
@@ -139,56 +115,8 @@ export const task = map({
   late: uint,
 });
 
-const taskStat = map({
-  prio: uint,
-  tid: uint,
-  state: uint,
-  stkuse: uint,
-  stksiz: uint,
-  cswcnt: uint,
-  runtime: uint,
-  last_checkin: uint,
-  next_checkin: uint,
-});
-
 export const commands = {
-  "os.echo": command(0, 0, "either", map({ d: packetText }), map({ r: packetText })),
-  "os.taskstat": command(0, 2, "read", none, map({ tasks: record(taskStat) })),
-  "os.datetime": command(0, 4, "read", none, map({ datetime: text })),
-  "os.reset": command(
-    0,
-    5,
-    "write",
-    map({ force: optional(int), boot_mode: optional(uint) }),
-    none,
-  ),
-  "os.params": command(0, 6, "read", none, map({ buf_size: uint, buf_count: uint })),
-  "os.info": command(0, 7, "read", map({ format: optional(text) }), map({ output: text })),
-  "os.bootloader": command(
-    0,
-    8,
-    "read",
-    map({ query: optional(text) }),
-    map({ bootloader: optional(text), mode: optional(int) }),
-  ),
-  "enumeration.count": command(10, 0, "read", none, map({ count: uint })),
-  "enumeration.list": command(10, 1, "read", none, map({ groups: list(uint, 64) })),
-  "enumeration.one": command(
-    10,
-    2,
-    "read",
-    map({ index: optional(uint) }),
-    map({ group: uint, end: optional(bool) }),
-  ),
-  "enumeration.details": command(
-    10,
-    3,
-    "read",
-    map({ groups: optional(list(uint, 64)) }),
-    map({
-      groups: list(map({ group: uint, name: optional(text), handlers: optional(uint) }), 64),
-    }),
-  ),
+  ...standardCommands,
   "card.hello": command(
     64,
     0,

@@ -9,7 +9,7 @@
  *
  * No I/O and no time: bytes in, values out. Noise and bad frames are values, not errors.
  */
-import { packetBytesMax } from "./commands.ts";
+import { packetBytesMax } from "./command.ts";
 import { Assembly, type BadPacket, wrap, writeBase64 } from "./packet.ts";
 
 /** Longest line sent, markers and newline included (Zephyr MCUMGR_SERIAL_MAX_FRAME). */

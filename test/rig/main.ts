@@ -31,15 +31,20 @@ const emulated =
     return new QemuRig(machine, project, logFolder);
   };
 /** The boot half is compiled for every run: that takes seconds, and it is never an old one. */
-const withFirmware =
-  (machine: Machine) =>
-  async (logs: string): Promise<UefiRig> => {
+const withFirmware = (machine: Machine) => {
+  const boot = path.join(project, ".build/boot");
+  const build = async (): Promise<void> => {
     await compileAddon(machine);
-    const boot = path.join(project, ".build/boot");
     const options = { deadlineMs: buildMs, cwd: project };
     await runOrFail(process.execPath, ["boot/build.mjs", "--into", boot], options);
+  };
+  let built: Promise<void> | null = null;
+  return async (logs: string): Promise<UefiRig> => {
+    built ??= build();
+    await built;
     return new UefiRig(machine, { project, logs, boot });
   };
+};
 
 const benches: Benches = {
   sim: bench((logFolder) => new SimRig(logFolder), stories),

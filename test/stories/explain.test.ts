@@ -3,7 +3,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { coverageOf } from "../../agent/machines/coverage.ts";
 import { encodeMap } from "../../agent/wire/cbor.ts";
-import { packetBytesMax } from "../../agent/wire/commands.ts";
+import { packetBytesMax } from "../../agent/wire/command.ts";
 import { ask, card, confirmed, reportsOf, runningCard } from "../worlds.ts";
 
 const stories = suite("explain");

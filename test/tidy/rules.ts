@@ -1,4 +1,5 @@
 /** The limits and bans of the design that are no imports. */
+import { assemblers } from "./imports.ts";
 import { functionsOf, lineAt, type Source } from "./source.ts";
 
 const fileLinesMax = 400;
@@ -21,11 +22,13 @@ interface Ban {
 
 const scripts = /\.(ts|mjs)$/;
 /** All but io/, the entries, the rig and the tests: there time and chance come as arguments. */
-const timeless =
-  /^(?!agent\/((io|console|rig)\/|(main|launch|teehelper)\.ts)|test\/|build\.mjs).*\.(ts|mjs)$/;
+const timeless = new RegExp(
+  `^(?!agent/(io|console|rig)/|${assemblers}|test/|build\\.mjs).*\\.(ts|mjs)$`,
+);
 /** Runs the same anywhere: nothing of Node is in reach. */
-const pure =
-  /^agent\/(?!io\/|console\/|rig\/|main\.ts|launch\.ts|teehelper\.ts|sim\/(world|day)\.ts).*\.ts$/;
+const pure = new RegExp(
+  `^(?!agent/(io|console|rig)/|${assemblers}|agent/sim/(world|day)\\.ts)agent/.*\\.ts$`,
+);
 
 const bans: readonly Ban[] = [
   { what: "Date.now", pattern: /\bDate\.now\b/g, where: timeless },

@@ -11,7 +11,7 @@ import {
   seconds,
 } from "../../agent/machines/criteria.ts";
 import { encodeMap } from "../../agent/wire/cbor.ts";
-import { packetBytesMax } from "../../agent/wire/commands.ts";
+import { packetBytesMax } from "../../agent/wire/command.ts";
 
 const criteria = suite("criteria");
 

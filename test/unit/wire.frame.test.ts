@@ -1,7 +1,7 @@
 // Framing beyond the golden bytes: what was seen, what is half there, what is given up.
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { packetBytesMax } from "../../agent/wire/commands.ts";
+import { packetBytesMax } from "../../agent/wire/command.ts";
 import { crc16 } from "../../agent/wire/crc.ts";
 import {
   type Decoded,

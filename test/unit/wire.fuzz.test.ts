@@ -5,7 +5,7 @@ import * as assert from "uvu/assert";
 import { Failure } from "../../agent/errors.ts";
 import type { Random } from "../../agent/sim/random.ts";
 import { decodeMap, encodeMap } from "../../agent/wire/cbor.ts";
-import { packetBytesMax } from "../../agent/wire/commands.ts";
+import { packetBytesMax } from "../../agent/wire/command.ts";
 import { type Decoded, Deframer, enframe } from "../../agent/wire/frame.ts";
 import { encodeMessage, type Op, parsePacket } from "../../agent/wire/smp.ts";
 import { fuzz } from "../fuzz.ts";

@@ -3,7 +3,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Failure, rcs } from "../../agent/errors.ts";
 import { encodeMap } from "../../agent/wire/cbor.ts";
-import { packetBytesMax } from "../../agent/wire/commands.ts";
+import { packetBytesMax } from "../../agent/wire/command.ts";
 import {
   encodeMessage,
   errorBody,
