@@ -1,7 +1,7 @@
 /** Who may import what: the table of the design, and one owner per package with consequences. */
 import { posix } from "node:path";
 import { timersIn } from "./rules.ts";
-import { lineAt, type Source } from "./source.ts";
+import { assemblers, assembling, lineAt, type Source } from "./source.ts";
 
 export interface Import {
   readonly line: number;
@@ -20,11 +20,7 @@ interface Zone {
 
 const nothing = /^$/;
 const anything = /^/;
-/** Files of agent/ itself that put the real world together: nothing of the core imports them. */
-const assembling = "(main|devices|options|launch|teehelper)\\.ts";
-export const assemblers = `agent/${assembling}`;
-const core =
-  "agent/(?!(main|devices|options|launch|teehelper)\\.ts|build\\.d\\.ts)[a-z]+\\.ts|agent/heads/.+";
+const core = `agent/(?!${assembling}|build\\.d\\.ts)[a-z]+\\.ts|agent/heads/.+`;
 
 /** The first zone that holds a file counts; a file in none is itself a problem. */
 const zones: readonly Zone[] = [

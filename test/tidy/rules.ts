@@ -1,6 +1,5 @@
 /** The limits and bans of the design that are no imports. */
-import { assemblers } from "./imports.ts";
-import { functionsOf, lineAt, type Source } from "./source.ts";
+import { assemblers, functionsOf, lineAt, type Source } from "./source.ts";
 
 const fileLinesMax = 400;
 const functionLinesMax = 70;

@@ -1,5 +1,9 @@
 /** Source text with what is not code blanked out, and where its functions begin and end. */
 
+/** Files of agent/ itself that put the real world together: nothing of the core imports them. */
+export const assembling = "(main|devices|options|launch|teehelper)\\.ts";
+export const assemblers = `agent/${assembling}`;
+
 export interface Source {
   /** Relative to the repository, with forward slashes. */
   readonly path: string;
