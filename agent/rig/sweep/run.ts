@@ -4,10 +4,12 @@
  * `wdt explain` says of that time.
  */
 import stages from "../../../boot/stages.json" with { type: "json" };
+import type { Stage } from "../../machines/bootrecord.ts";
 import { type Coverage, coverageOf, type Fate, longestGapMs } from "../../machines/coverage.ts";
 import type { BootRig, BootSettings } from "../bootrig.ts";
 import type { Place, Stopped, StoppedPart } from "../processor.ts";
 import { bootMs, CardFailed, untilAnswers } from "../rig.ts";
+import type { ConsoleLine } from "../seen.ts";
 import { type Instant, instantsOf, type Phase, uncovered } from "./plan.ts";
 
 export interface SweepSettings {
@@ -30,8 +32,10 @@ export interface Hung {
   readonly tookMs: number | null;
   /** What explain says of a hang in that phase: a reset within so many ms, and gaps. */
   readonly told: Told;
-  /** What the loader of the next boot says of this one; empty when it says nothing. */
+  /** What the loader of the next boot says of this one's end; empty when nothing reset it. */
   readonly before: string;
+  /** What it has to say: the cause and one of these stages. */
+  readonly stages: readonly Stage[];
 }
 
 interface Told {
@@ -48,15 +52,35 @@ export interface Swept {
   readonly atMostMs: number;
 }
 
+interface Mark {
+  readonly name: string;
+  readonly line: RegExp;
+  readonly parts: readonly StoppedPart[];
+  /** The stages in which the next boot may say that one ended which was hung after this line. */
+  readonly stages: readonly Stage[];
+}
+const either: readonly StoppedPart[] = ["machine", "programs"];
+
 /** What the console shows as a boot gets on. */
-const marks: readonly { name: string; line: RegExp; parts: readonly StoppedPart[] }[] = [
-  { name: "armed", line: /^kennel: armed/, parts: ["machine"] },
-  { name: "loading", line: /^kennel: loading/, parts: ["machine"] },
-  { name: "kernel started", line: /^kennel: start_kernel/, parts: ["machine"] },
-  { name: "Linux", line: /Linux version/, parts: ["machine"] },
-  { name: "initramfs", line: /^guest: init/, parts: ["machine", "programs"] },
-  { name: "driver loaded", line: /^hook: version/, parts: ["machine", "programs"] },
-  { name: "agent ready", line: /^kenneld ready/, parts: ["machine"] },
+const marks: readonly [Mark, ...Mark[]] = [
+  {
+    name: "armed",
+    line: /^kennel: armed/,
+    parts: ["machine"],
+    // Armed first, then noted.
+    stages: ["power_on", "os_load"],
+  },
+  { name: "loading", line: /^kennel: loading/, parts: ["machine"], stages: ["os_load"] },
+  {
+    name: "kernel started",
+    line: /^kennel: start_kernel/,
+    parts: ["machine"],
+    stages: ["os_load", "hand_off"],
+  },
+  { name: "Linux", line: /Linux version/, parts: ["machine"], stages: ["hand_off"] },
+  { name: "initramfs", line: /^guest: init/, parts: either, stages: ["hand_off"] },
+  { name: "driver loaded", line: /^hook: version/, parts: either, stages: ["hand_off"] },
+  { name: "agent ready", line: /^kenneld ready/, parts: ["machine"], stages: ["hand_off"] },
 ];
 const [firstMark, lastMark] = ["armed", "agent ready"];
 
@@ -68,8 +92,8 @@ const runtimeMs = 10_000;
 const attempts = 100;
 /** A reset that has not come so long after it was due does not come any more, ms. */
 const overdueMs = 10_000;
-/** A program is not always found running. */
-const triesMax = 3;
+/** A program is not always found running, and a boot on a busy machine may end by itself. */
+const triesMax = 5;
 
 /** `say` is given each hang as soon as it is known what became of it. */
 export async function sweep(
@@ -109,8 +133,6 @@ export async function sweep(
 /** Boots a card again and again, and knows how far the present boot has come. */
 class Bench {
   private readonly rig: BootRig;
-  /** The present boot began after this. */
-  private sinceMs = Number.NEGATIVE_INFINITY;
 
   constructor(rig: BootRig) {
     this.rig = rig;
@@ -136,16 +158,25 @@ class Bench {
   ): Promise<Hung> {
     const { rig } = this;
     const stopped = await this.stop(instant, part);
-    const shown = marks.filter(({ name }) => (this.markMs(name) ?? Infinity) <= stopped.atMs);
-    const phase = shown.at(-1)?.name ?? firstMark;
-    const atMs = stopped.atMs - (this.markMs(firstMark) ?? stopped.atMs);
+    const shownMs = (name: string): number => this.markMs(name, stopped.atMs) ?? Infinity;
+    const shown = marks.filter(({ name }) => shownMs(name) <= stopped.atMs);
+    const { name: phase, stages } = shown.at(-1) ?? marks[0];
+    const atMs = stopped.atMs - shownMs(firstMark);
     const waitMs = told(phase).withinMs + overdueMs;
     const endMs = await expiryAfter(rig, stopped.atMs, waitMs);
     if (endMs === null) await this.anew();
-    else this.sinceMs = endMs;
     const before = endMs === null ? "" : await this.before();
     const tookMs = endMs === null ? null : endMs - stopped.atMs;
-    return { instant, phase, atMs, place: stopped.place, tookMs, told: told(phase), before };
+    return {
+      instant,
+      phase,
+      atMs,
+      place: stopped.place,
+      tookMs,
+      told: told(phase),
+      before,
+      stages,
+    };
   }
 
   private async stop({ phase, afterMs }: Instant, part: StoppedPart): Promise<Stopped> {
@@ -155,35 +186,38 @@ class Bench {
       if (isOver) await this.anew();
       const markMs = await rig.until(`${phase} on the console`, () => this.markMs(phase), bootMs);
       await rig.wait(Math.max(markMs + afterMs - rig.now(), 0));
+      // On a busy machine a boot that is well may be reset as well; then it is the next one's turn.
+      if (this.markMs(phase) !== markMs) continue;
       const stopped = await rig.stopProcessor(part);
       if (stopped !== null) return stopped;
     }
-    throw new CardFailed(`no program was seen running in ${triesMax} boots`);
+    throw new CardFailed(`no boot of ${triesMax} could be stopped in phase ${phase}`);
   }
 
   /** A card that nothing resets is switched off and on. */
   private async anew(): Promise<void> {
     await this.rig.power(false);
     await this.rig.power(true, { waits: false });
-    this.sinceMs = Number.NEGATIVE_INFINITY;
   }
 
   private async before(): Promise<string> {
-    const find = (): string | undefined =>
-      this.rig.console.find(
-        ({ text, atMs }) => atMs > this.sinceMs && /^kennel: loading/.test(text),
-      )?.text;
-    await this.rig.until("next boot", find, bootMs);
-    const said = this.rig.console.findLast(({ text }) => text.startsWith(saidBefore))?.text ?? "";
-    return said.slice(said.indexOf("ended: ") + "ended: ".length);
+    await this.rig.until("next boot", () => this.find(/^kennel: loading/), bootMs);
+    const said = this.find(saidBefore)?.text ?? "";
+    return said.replace(saidBefore, "");
   }
 
-  private markMs(wanted: string): number | undefined {
+  private markMs(wanted: string, ofMs = Infinity): number | undefined {
     const line = marks.find(({ name }) => name === wanted)?.line;
-    return this.rig.console.find(({ text, atMs }) => atMs > this.sinceMs && line?.test(text))?.atMs;
+    return line === undefined ? undefined : this.find(line, ofMs)?.atMs;
+  }
+
+  /** The first such line of the boot that was running at that time; of the present one. */
+  private find(words: RegExp, ofMs = Infinity): ConsoleLine | undefined {
+    const sinceMs = this.rig.expiries.findLast((atMs) => atMs < ofMs) ?? -Infinity;
+    return this.rig.console.find(({ text, atMs }) => atMs > sinceMs && words.test(text));
   }
 }
-const saidBefore = "kennel: before: ";
+const saidBefore = /^kennel: before: .*ended: /;
 
 async function expiryAfter(rig: BootRig, sinceMs: number, waitMs: number): Promise<number | null> {
   try {
