@@ -21,7 +21,7 @@ import type { ResponseOf } from "../wire/commands.ts";
 import type { HandOff } from "../wire/handoff.ts";
 import { fromHandOff, wayTo, whatIsLeft } from "./arrival.ts";
 import { bootCodec } from "./bootcodec.ts";
-import { historyOf, stagesOf, timelinesOf } from "./boottold.ts";
+import { handOffTold, historyOf, stagesOf, timelinesOf } from "./boottold.ts";
 
 export interface BootIo {
   readonly clock: Clock;
@@ -41,6 +41,8 @@ export class BootHead {
   private readonly emit: (event: AgentEvent) => void;
   private readonly handOff: HandOff | null;
   private readonly handOffProblem: string | null;
+  /** What firmware calls this boot, also where its record is damaged. */
+  private readonly firmware: record.FirmwareBoot | null;
   private readonly hookProblem: string;
   /** The firmware began this boot; a later start of the agent has a stale hand-off record. */
   private continues = false;
@@ -57,6 +59,7 @@ export class BootHead {
     const left = whatIsLeft(io.platform);
     this.handOff = left.handOff;
     this.handOffProblem = left.handOffProblem;
+    this.firmware = left.firmware;
     this.hook = left.hook;
     this.hookProblem = left.hookProblem;
     this.state = boot.initial(config.plan);
@@ -69,7 +72,7 @@ export class BootHead {
 
   /** What firmware calls this boot: a later agent on it has an id of its own. */
   get firmwareId(): string {
-    return this.handOff?.boot ?? this.id;
+    return this.firmware?.boot ?? this.id;
   }
 
   get entry(): record.BootEntry | null {
@@ -130,9 +133,10 @@ export class BootHead {
     const begun = record.beginBoot(journal.value, begin).record;
     const restart = current?.machine === machine;
     this.continues = !restart && this.handOff !== null;
-    const claimed = this.continues
-      ? record.amend(record.claim(begun, this.handOff as HandOff), hardware)
-      : begun;
+    const claimed =
+      restart || this.firmware === null
+        ? begun
+        : record.amend(record.claim(begun, this.firmware), hardware);
     journal.stage(this.blamed({ ...claimed, crashRecords }));
   }
 
@@ -313,18 +317,12 @@ export class BootHead {
   }
 
   handOffReport(): ResponseOf<"boot.record"> {
-    const { handOff, handOffProblem } = this;
-    if (handOffProblem !== null) return { present: true, problem: handOffProblem };
-    if (handOff === null) return { present: false };
-    const { stages: _stages, counter: _counter, countdown, previous, ...rest } = handOff;
-    const before = Object.entries(previous ?? {}).map(([key, value]) => [`previous_${key}`, value]);
-    const record = { ...rest, ...(countdown ?? {}), ...Object.fromEntries(before) };
-    return { present: true, record };
+    return handOffTold(this.handOff, this.handOffProblem);
   }
 
-  /** A damaged hand-off record hides which boot it tells of: it is the one no Linux has claimed. */
-  private isOfFirmware(entry: record.BootEntry): boolean {
-    return this.handOffProblem !== null || entry.boot === this.handOff?.boot;
+  /** A damaged hand-off record may hide which boot it tells of: the one no Linux has claimed. */
+  private isOfFirmware({ boot }: record.BootEntry): boolean {
+    return boot === this.firmware?.boot || (this.handOffProblem !== null && this.firmware === null);
   }
 
   private blamed(next: record.BootRecord): record.BootRecord {
@@ -343,7 +341,7 @@ export class BootHead {
 
   /** Firmware knows of a boot after the one that our record calls current: no agent came in it. */
   private wasBetween(): boolean {
-    const before = this.handOff?.previous?.boot;
+    const before = this.firmware?.previous?.boot;
     const ids = record.idsOfCurrent(this.journal.value);
     return before !== undefined && ids !== null && !ids.includes(before);
   }

@@ -3,6 +3,7 @@ import { type BootPlan, budgetMs } from "../machines/boot.ts";
 import type { BootEntry } from "../machines/bootrecord.ts";
 import type { StageLog } from "../machines/stagelog.ts";
 import type { ResponseOf } from "../wire/commands.ts";
+import type { HandOff } from "../wire/handoff.ts";
 
 type Stages = ResponseOf<"boot.timeline">["stages"];
 
@@ -40,6 +41,19 @@ export function timelinesOf(
     return { ...told, ended_in: stage, uptime_ms: uptimeMs, stages: spans };
   });
   return { boots, more: newest.length > boots.length };
+}
+
+/** The hand-off record, flat; or `problem`, why it is not believed. */
+export function handOffTold(
+  handOff: HandOff | null,
+  problem: string | null,
+): ResponseOf<"boot.record"> {
+  if (problem !== null) return { present: true, problem };
+  if (handOff === null) return { present: false };
+  const { stages: _stages, counter: _counter, countdown, previous, ...rest } = handOff;
+  const before = Object.entries(previous ?? {}).map(([key, value]) => [`previous_${key}`, value]);
+  const record = { ...rest, ...(countdown ?? {}), ...Object.fromEntries(before) };
+  return { present: true, record };
 }
 
 /** How the remembered boots ended, oldest first. */
