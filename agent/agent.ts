@@ -14,6 +14,7 @@ import { LastWords, type Words } from "./heads/lastwords.ts";
 import { ownCheck } from "./heads/ownchecks.ts";
 import { ProtectionHead } from "./heads/protection.ts";
 import { ReadinessHead } from "./heads/readiness.ts";
+import { ShortLives } from "./heads/shortlives.ts";
 import { Supervision } from "./heads/supervision.ts";
 import { TeeHead } from "./heads/tee.ts";
 import { TeeMemory } from "./heads/teememory.ts";
@@ -47,6 +48,7 @@ export class Agent {
   readonly ready: ReadinessHead;
   readonly ledger: Ledger;
   readonly protection: ProtectionHead;
+  private readonly lives: ShortLives;
   private readonly teeMemory: TeeMemory;
   private readonly lastWords: LastWords;
   private readonly supervision: Supervision;
@@ -82,6 +84,7 @@ export class Agent {
       config,
     );
     this.boot.open(this.watchdog.bootStatus);
+    this.lives = new ShortLives(this.boot, this.watchdog);
     this.ledger = new Ledger(io.disk, this.boot.id);
     const machine = io.platform.machineBootId();
     this.teeMemory = new TeeMemory(io.disk, machine, config.tee, io.clock.now());
@@ -100,7 +103,10 @@ export class Agent {
     if (words !== null) this.emit(words);
     this.boot.start();
     const { leftMs, refreshedAgoMs, found } = this.watchdog;
-    this.watchdog.start();
+    this.lives.start(
+      (event) => this.emit(event),
+      (culprit) => this.withhold(culprit),
+    );
     // Arming set the counter anew: one that shows the same as before does not count at all.
     const isFrozen = this.watchdog.leftMs === leftMs;
     this.boot.adopted(isFrozen ? null : leftMs, found);
@@ -325,6 +331,7 @@ export class Agent {
     this.tee.tick(nowMs);
     this.watchdog.tick(nowMs);
     this.boot.tick(nowMs);
+    this.lives.tick();
     this.protection.tick();
     this.supervision.tick();
     this.ready.tick(nowMs);

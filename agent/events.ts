@@ -13,6 +13,7 @@ export type EventClass = "safety" | "state" | "trace";
 
 export type AgentEvent =
   | { kind: "agent:started"; version: string; cause: Cause; restart: boolean }
+  | { kind: "agent:short_lived"; in_a_row: number }
   | { kind: "agent:stopping"; cause: Cause }
   | { kind: "agent:defect"; what: string }
   | { kind: "agent:supervisor"; problem: string }
@@ -101,6 +102,7 @@ export type EventKind = AgentEvent["kind"];
 /** What each kind is worth. */
 export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "agent:started": "state",
+  "agent:short_lived": "safety",
   "agent:stopping": "safety",
   "agent:defect": "safety",
   "agent:supervisor": "safety",
