@@ -5,6 +5,7 @@
 import type { AgentIo } from "./agentio.ts";
 import { answers } from "./answers.ts";
 import type { AgentConfig } from "./config.ts";
+import { CrashStore } from "./crashstore.ts";
 import { Broken, Failure } from "./errors.ts";
 import { type AgentEvent, EventRing, eventClass } from "./events.ts";
 import { BootHead } from "./heads/boot.ts";
@@ -46,6 +47,7 @@ export class Agent {
   readonly ledger: Ledger;
   readonly protection: ProtectionHead;
   readonly resets: Resets;
+  readonly crashes: CrashStore;
   private readonly teeMemory: TeeMemory;
   private readonly supervision: Supervision;
   private readonly queue: Input[] = [];
@@ -82,6 +84,7 @@ export class Agent {
       config,
     );
     this.boot.open(this.watchdog.bootStatus);
+    this.crashes = new CrashStore(io.disk, io.sha256);
     this.ledger = new Ledger(io.disk, this.boot.id);
     const machine = io.platform.machineBootId();
     this.teeMemory = new TeeMemory(io.disk, machine, config.tee, io.clock.now());
