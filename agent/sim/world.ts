@@ -7,6 +7,7 @@ import { Agent } from "../agent.ts";
 import { type AgentConfig, configure, type Settings } from "../config.ts";
 import { Failure } from "../errors.ts";
 import { bootCodec } from "../heads/bootcodec.ts";
+import { sha256 } from "../io/digest.ts";
 import type { Platform } from "../io/platform.ts";
 import { portQueueBytesMax } from "../io/port.ts";
 import { type Supervisor, unsupervised } from "../io/supervisor.ts";
@@ -286,6 +287,7 @@ export class World {
           controls: this.controls,
           runProgram: simPrograms(life, this.programFaults),
           examine: () => examine({ ...plainSystem, watchdog: this.driver?.facts() ?? null }, 0),
+          sha256,
           notify: (names, available) => this.notices.push({ names, available }),
           faults: this.config.lab ? this.rigFaults() : {},
           log: this.options.log ?? (() => undefined),
