@@ -7,6 +7,7 @@ import { answers } from "./answers.ts";
 import type { AgentConfig } from "./config.ts";
 import { Broken, Failure } from "./errors.ts";
 import { type AgentEvent, EventRing, eventClass } from "./events.ts";
+import { AccessHead } from "./heads/access.ts";
 import { BootHead } from "./heads/boot.ts";
 import { BootControls } from "./heads/bootcontrols.ts";
 import { HostHead, type Line } from "./heads/host.ts";
@@ -47,6 +48,7 @@ export class Agent {
   readonly ready: ReadinessHead;
   readonly ledger: Ledger;
   readonly protection: ProtectionHead;
+  readonly access: AccessHead;
   private readonly teeMemory: TeeMemory;
   private readonly lastWords: LastWords;
   private readonly supervision: Supervision;
@@ -89,7 +91,9 @@ export class Agent {
     this.controls = new BootControls(io.controls, emit);
     this.ready = this.readinessHead(io, config);
     this.protection = new ProtectionHead(this, emit);
-    this.host = new HostHead({ clock: io.clock, ledger: this.ledger, emit }, answers(this));
+    this.access = new AccessHead({ clock: io.clock, emit }, config.access);
+    const allow = this.access.allow.bind(this.access);
+    this.host = new HostHead({ clock: io.clock, ledger: this.ledger, emit, allow }, answers(this));
   }
 
   /** Takes over the watchdog and begins to work. */
@@ -99,6 +103,7 @@ export class Agent {
     const words = this.lastWords.read(this.io.platform.machineBootId(), previous);
     if (words !== null) this.emit(words);
     this.boot.start();
+    this.access.start();
     const { leftMs, refreshedAgoMs, found } = this.watchdog;
     this.watchdog.start();
     // Arming set the counter anew: one that shows the same as before does not count at all.
