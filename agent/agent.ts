@@ -8,6 +8,7 @@ import type { AgentConfig } from "./config.ts";
 import { CrashStore } from "./crashstore.ts";
 import { Broken, Failure } from "./errors.ts";
 import { type AgentEvent, EventRing, eventClass } from "./events.ts";
+import { AccessHead } from "./heads/access.ts";
 import { BootHead } from "./heads/boot.ts";
 import { BootControls } from "./heads/bootcontrols.ts";
 import { HostHead, type Line } from "./heads/host.ts";
@@ -50,6 +51,7 @@ export class Agent {
   private readonly lives: ShortLives;
   readonly resets: Resets;
   readonly crashes: CrashStore;
+  readonly access: AccessHead;
   private readonly teeMemory: TeeMemory;
   private readonly supervision: Supervision;
   private readonly queue: Input[] = [];
@@ -95,7 +97,9 @@ export class Agent {
     this.controls = new BootControls(io.controls, emit);
     this.ready = this.readinessHead(io, config);
     this.protection = new ProtectionHead(this, emit);
-    this.host = new HostHead({ clock: io.clock, ledger: this.ledger, emit }, answers(this));
+    this.access = new AccessHead({ clock: io.clock, emit }, config.access);
+    const allow = this.access.allow.bind(this.access);
+    this.host = new HostHead({ clock: io.clock, ledger: this.ledger, emit, allow }, answers(this));
   }
 
   /** Takes over the watchdog and begins to work. */
@@ -104,10 +108,11 @@ export class Agent {
     const words = this.resets.heard();
     if (words !== null) this.emit(words);
     this.boot.start();
+    this.access.start();
     const { leftMs, refreshedAgoMs, found } = this.watchdog;
     this.lives.start(
       (event) => this.emit(event),
-      (culprit) => this.withhold(culprit),
+      (culprit) => this.resets.withhold(culprit),
     );
     // Arming set the counter anew: one that shows the same as before does not count at all.
     const isFrozen = this.watchdog.leftMs === leftMs;

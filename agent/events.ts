@@ -95,6 +95,9 @@ export type AgentEvent =
   | { kind: "link:up"; port: string }
   | { kind: "link:down"; problem: string }
   | { kind: "link:bad"; problem: string }
+  /** Everybody at a line of this card may change it. */
+  | { kind: "access:open" }
+  | { kind: "access:refused"; why: string; command: string; port: string }
   | { kind: "rig:fault"; fault: string };
 
 export type EventKind = AgentEvent["kind"];
@@ -156,6 +159,8 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "link:up": "trace",
   "link:down": "trace",
   "link:bad": "trace",
+  "access:open": "safety",
+  "access:refused": "safety",
   "rig:fault": "state",
 };
 

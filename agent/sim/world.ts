@@ -64,7 +64,9 @@ export function simConfig(settings: Settings = {}): AgentConfig {
   const simulated = { policy: "simulate" } as const;
   const watchdog = { ...simulated, allow_disarm: true, ...settings.watchdog };
   const tee = { ...simulated, ...settings.tee };
-  return configure({ name: "sim", lab: true, ...settings, watchdog, tee }, __VERSION__);
+  // A simulated card has nothing to lose; who wants to try keys on it says so.
+  const access = { policy: "open", ...settings.access } as const;
+  return configure({ name: "sim", lab: true, ...settings, access, watchdog, tee }, __VERSION__);
 }
 
 /** Thrown by a call that never returns: whoever made it stands still from then on. */
