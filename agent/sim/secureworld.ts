@@ -44,7 +44,7 @@ export interface Job {
   readonly instance: Instance | null;
   /** Of an invocation, for `cancel`. */
   readonly call: number | null;
-  /** It waits outside (TEE_Wait): a restart does not end that, and cancelling it changes its end. */
+  /** It waits outside (TEE_Wait): a restart does not end that, and it can be cancelled. */
   readonly isParked: boolean;
   /** Its effect, half way through, and what it comes to. */
   readonly work: () => TeeOutcome;

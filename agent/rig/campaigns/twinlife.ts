@@ -1,4 +1,4 @@
-/** The third head on the twin's process, in real time: what a card does with `--tee-device sim:`. */
+/** The third head on the twin's process, in real time: a card with `--tee-device sim:`. */
 
 import { join } from "node:path";
 import type { AgentEvent } from "../../events.ts";
