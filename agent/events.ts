@@ -87,6 +87,7 @@ export type AgentEvent =
   | { kind: "tee:rung"; rung: string; because: string }
   | { kind: "tee:degraded"; because: string }
   | { kind: "tee:escalated"; because: string }
+  | { kind: "tee:unrecoverable"; because: string }
   | { kind: "tee:helper"; because: string }
   | { kind: "tee:provider"; because: string }
   | { kind: "journal:recovered"; file: string; outcome: string }
@@ -151,6 +152,7 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "tee:rung": "state",
   "tee:degraded": "safety",
   "tee:escalated": "safety",
+  "tee:unrecoverable": "safety",
   "tee:helper": "state",
   "tee:provider": "state",
   "journal:recovered": "safety",
