@@ -337,6 +337,8 @@ export class World {
       machineBootId: () => `machine-${this.boots}`,
       randomId: () => this.hex(8),
       handOff: () => this.record,
+      // Firmware and agent share one record.
+      firmwareBoots: () => null,
       isOneClock: true,
       bootHook: () => this.bootHook,
       resetCause: () => (this.cause === "watchdog" ? "unknown" : this.cause),
