@@ -21,7 +21,7 @@ import type { ResponseOf } from "../wire/commands.ts";
 import type { HandOff } from "../wire/handoff.ts";
 import { fromHandOff, wayTo, whatIsLeft } from "./arrival.ts";
 import { bootCodec } from "./bootcodec.ts";
-import { handOffTold, historyOf, stagesOf, timelinesOf } from "./boottold.ts";
+import { countersOf, deathsOf, handOffTold, historyOf, stagesOf, timelinesOf } from "./boottold.ts";
 
 export interface BootIo {
   readonly clock: Clock;
@@ -47,6 +47,7 @@ export class BootHead {
   /** The firmware began this boot; a later start of the agent has a stale hand-off record. */
   private continues = false;
   private aliveMs = 0;
+  private startedMs = 0;
   /** The last check-in of the agent before this one on the same machine; null when not noted. */
   private checkedInMs: number | null = null;
   private evidence: Evidence | null = null;
@@ -156,7 +157,7 @@ export class BootHead {
     if (last !== undefined && !restart && this.evidence !== null) {
       this.emit({ kind: "boot:evidence", cause, evidence: evidenceText(this.evidence) });
     }
-    for (const entry of value.past) this.tellOf(entry, value.told);
+    for (const died of deathsOf(value)) this.emit(died);
     const { current } = value;
     if (last !== undefined && current !== null && last.slot !== current.slot) {
       const failures = last.slot === "safe" ? 0 : value.failures[last.slot];
@@ -174,6 +175,7 @@ export class BootHead {
   start(): void {
     const { handOff, config } = this;
     const atMs = this.io.clock.now();
+    this.startedMs = atMs;
     if (handOff !== null && this.continues) this.state = fromHandOff(handOff, config.plan);
     this.send({ kind: "start", atMs });
     this.send({ kind: "step", atMs, name: "agent_start" });
@@ -274,12 +276,18 @@ export class BootHead {
 
   /** When `tick` next has something to do. */
   get dueMs(): number {
-    return this.aliveMs + this.config.aliveEveryMs;
+    return Math.min(this.aliveMs + this.config.aliveEveryMs, this.livedMs);
+  }
+
+  /** When this agent has lived for T2, and those before it that did not are forgotten. */
+  private get livedMs(): number {
+    return this.shortLives === 0 ? Infinity : this.startedMs + this.config.runtime.promiseMs;
   }
 
   /** Notes now and then how long this boot has lived, for the history of a sudden death. */
   tick(nowMs: number): void {
-    if (nowMs < this.dueMs) return;
+    if (nowMs >= this.livedMs) this.journal.stage(record.lived(this.journal.value));
+    if (nowMs < this.aliveMs + this.config.aliveEveryMs) return;
     this.aliveMs = nowMs;
     this.journal.stage(this.uptimeNoted(this.journal.value));
   }
@@ -306,18 +314,16 @@ export class BootHead {
   }
 
   counters(): ResponseOf<"boot.counters"> {
-    const { active, trial, failures } = this.journal.value;
-    const { attemptsMax } = this.config.plan;
-    return {
-      active,
-      ...(trial === null ? {} : { trial }),
-      failures: { ...failures },
-      attempts_max: attemptsMax,
-    };
+    return countersOf(this.journal.value, this.config.plan);
   }
 
   handOffReport(): ResponseOf<"boot.record"> {
     return handOffTold(this.handOff, this.handOffProblem);
+  }
+
+  /** Agents in a row before this one that ended, unasked, before they had lived for T2. */
+  get shortLives(): number {
+    return this.journal.value.shortLives ?? 0;
   }
 
   /** A damaged hand-off record may hide which boot it tells of: the one no Linux has claimed. */
@@ -344,13 +350,6 @@ export class BootHead {
     const before = this.firmware?.previous?.boot;
     const ids = record.idsOfCurrent(this.journal.value);
     return before !== undefined && ids !== null && !ids.includes(before);
-  }
-
-  private tellOf(entry: record.BootEntry, told: number): void {
-    if (entry.cause === "agent_restart" || bootNumber(entry.boot) < told) return;
-    const { boot: id, slot, stage, step: name, uptimeMs, cause, culprit } = entry;
-    const uptime_ms = uptimeMs;
-    this.emit({ kind: "boot:died", boot: id, slot, stage, step: name, uptime_ms, cause, culprit });
   }
 
   private uptimeNoted(value: record.BootRecord): record.BootRecord {
@@ -391,8 +390,4 @@ export class BootHead {
         return;
     }
   }
-}
-
-function bootNumber(id: string): number {
-  return Number.parseInt(id, 10);
 }

@@ -1,6 +1,7 @@
 /** How boots are told over the wire: this one's stages and those before it. Pure. */
+import type { AgentEvent } from "../events.ts";
 import { type BootPlan, budgetMs } from "../machines/boot.ts";
-import type { BootEntry } from "../machines/bootrecord.ts";
+import type { BootEntry, BootRecord } from "../machines/bootrecord.ts";
 import type { StageLog } from "../machines/stagelog.ts";
 import type { ResponseOf } from "../wire/commands.ts";
 import type { HandOff } from "../wire/handoff.ts";
@@ -56,6 +57,15 @@ export function handOffTold(
   return { present: true, record };
 }
 
+/** What the host has yet to be told of boots that ended, oldest first. */
+export function deathsOf({ past, told }: BootRecord): AgentEvent[] {
+  const isNew = ({ boot, cause }: BootEntry): boolean =>
+    cause !== "agent_restart" && Number.parseInt(boot, 10) >= told;
+  return past.filter(isNew).map(({ boot, slot, stage, step, uptimeMs, cause, culprit }) => {
+    return { kind: "boot:died", boot, slot, stage, step, uptime_ms: uptimeMs, cause, culprit };
+  });
+}
+
 /** How the remembered boots ended, oldest first. */
 export function historyOf(boots: readonly BootEntry[]): ResponseOf<"boot.history"> {
   return {
@@ -65,6 +75,19 @@ export function historyOf(boots: readonly BootEntry[]): ResponseOf<"boot.history
         uptime_ms: uptimeMs,
       }),
     ),
+  };
+}
+
+/** Which slot boots, and how often each one failed. */
+export function countersOf(
+  { active, trial, failures }: BootRecord,
+  { attemptsMax }: BootPlan,
+): ResponseOf<"boot.counters"> {
+  return {
+    active,
+    ...(trial === null ? {} : { trial }),
+    failures: { ...failures },
+    attempts_max: attemptsMax,
   };
 }
 
