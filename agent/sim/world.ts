@@ -7,6 +7,7 @@ import { Agent } from "../agent.ts";
 import { type AgentConfig, configure, type Settings } from "../config.ts";
 import { Failure } from "../errors.ts";
 import { bootCodec } from "../heads/bootcodec.ts";
+import { sha256 } from "../io/digest.ts";
 import type { Platform } from "../io/platform.ts";
 import { portQueueBytesMax } from "../io/port.ts";
 import { type Supervisor, unsupervised } from "../io/supervisor.ts";
@@ -18,6 +19,7 @@ import { SimClock } from "./clock.ts";
 import { SimDisk } from "./disk.ts";
 import { type BootFaults, Firmware } from "./firmware.ts";
 import { LifeClock } from "./life.ts";
+import { plainPlatform } from "./platform.ts";
 import { SimLine } from "./port.ts";
 import { type ProgramFault, simPrograms } from "./programs.ts";
 import { Random } from "./random.ts";
@@ -330,6 +332,7 @@ export class World {
 
   private platform(): Platform {
     return {
+      ...plainPlatform(this.config.name, this.clock),
       machineBootId: () => `machine-${this.boots}`,
       randomId: () => this.hex(8),
       handOff: () => this.record,
@@ -338,17 +341,10 @@ export class World {
       resetCause: () => (this.cause === "watchdog" ? "unknown" : this.cause),
       crashRecords: () => this.crashRecords.slice(),
       panicText: (records) => (records.length === 0 ? "" : "simulated panic"),
-      commandLine: () => "",
       reboot: () => {
         this.clock.at(this.clock.now() + rebootMs, () => this.reset("reboot"));
       },
-      names: () => ({
-        os: "Linux",
-        host: this.config.name,
-        release: "0-sim",
-        version: "simulated",
-        machine: "sim",
-      }),
+      sha256,
     };
   }
 

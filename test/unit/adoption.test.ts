@@ -195,7 +195,10 @@ function boot(disk: SimDisk, machine: string, changes: Partial<HandOff> = {}) {
     panicText: () => "",
     commandLine: () => "",
     reboot: () => undefined,
-    names: () => ({ os: "", host: "", release: "", version: "", machine: "" }),
+    names: () => ({ os: "", host: "", release: "", version: "", machine: "", platform: "" }),
+    threads: () => [],
+    setDate: () => null,
+    sha256: (bytes) => bytes,
   };
   const told: AgentEvent[] = [];
   const head = new BootHead({ clock, disk, platform }, configure({}, "0"), (event) => {
