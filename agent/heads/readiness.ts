@@ -74,7 +74,7 @@ export class ReadinessHead {
     return Math.max(startMs + plan.settleMs, this.lookedMs + Math.min(plan.settleMs, 1000));
   }
 
-  /** The time this boot has to become ready, from its start, ms; told too late it changes nothing. */
+  /** The time this boot has to become ready, from its start, ms; too late it changes nothing. */
   allow(deadlineMs: number): void {
     this.send({ kind: "deadline", atMs: this.io.clock.now(), deadlineMs });
   }
