@@ -108,6 +108,8 @@ const known: ReadonlyMap<string, Setting> = new Map<string, Setting>([
   ],
 ]);
 
+export const settingNames: readonly string[] = [...known.keys()];
+
 type Values = ReadonlyMap<string, string>;
 
 const stored = map({ values: record(textOf(valueBytesMax)) });
