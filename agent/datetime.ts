@@ -1,4 +1,4 @@
-/** Dates as SMP has them: `yyyy-MM-ddTHH:mm:ss[.SSSSSS][Z or +HH:mm]`; UTC where no zone is said. */
+/** Dates as SMP has them: `yyyy-MM-ddTHH:mm:ss[.SSSSSS][Z or +HH:mm]`; UTC without a zone. */
 
 const form = /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:?\d\d)?$/;
 
