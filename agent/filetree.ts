@@ -74,7 +74,8 @@ export function crashes(agent: Agent): Past[] {
 /** The cause and where it struck come first: a download that is cut short has told them. */
 function crashTold(agent: Agent, crash: Past): object {
   const { boot, cause, culprit, ended_in, step, uptime_ms, ...rest } = crash;
-  const words = agent.previousWords?.boot === boot ? agent.previousWords : null;
+  const { previous } = agent.resets.lastWords;
+  const words = previous?.boot === boot ? previous : null;
   const first = { boot, cause, culprit, ended_in, step, uptime_ms };
   return { ...first, ...(words === null ? {} : { last_words: words }), ...rest };
 }

@@ -230,7 +230,7 @@ function fileAnswers(agent: Agent): Handlers {
         throw new GroupFailure("files.beyond_end", `${name} has ${whole.length} bytes`);
       }
       const part = whole.slice(off, len === undefined ? whole.length : off + len);
-      const output = type === "crc32" ? crc32(part) : agent.io.platform.sha256(part);
+      const output = type === "crc32" ? crc32(part) : agent.io.sha256(part);
       return { type, ...(off === 0 ? {} : { off }), len: part.length, output };
     },
     "files.hash_types": () => ({ types: { ...hashTypes } }),

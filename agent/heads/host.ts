@@ -102,6 +102,8 @@ export interface HostIo {
   readonly clock: Clock;
   readonly ledger: Ledger;
   readonly emit: (event: AgentEvent) => void;
+  /** Throws a Failure unless an unsigned request may have this. */
+  readonly allow: (name: CommandName, line: Line) => void;
 }
 
 export class HostHead {
@@ -215,6 +217,7 @@ export class HostHead {
     }
     const wanted: Command<unknown, unknown> = commands[name];
     const body = check(wanted.request, request.body, name);
+    this.io.allow(name, line);
     return (handler as (body: unknown, line: Line) => Record<string, unknown>)(body, line);
   }
 }

@@ -2,7 +2,6 @@ import { closeSync, constants, openSync, readdirSync, readSync, statSync } from 
 import { hostname, machine, release, type, version } from "node:os";
 import { join } from "node:path";
 import { native } from "../../native/index.ts";
-import { sha256 } from "./digest.ts";
 import { efiVariables, readVariable } from "./efivars.ts";
 import { ownThreads, type Thread } from "./threads.ts";
 
@@ -14,6 +13,8 @@ export interface Platform {
   randomId(): string;
   /** The hand-off record that firmware left, byte for byte; null when there is none. */
   handOff(): Uint8Array | null;
+  /** What firmware keeps from boot to boot, byte for byte; null when there is none. */
+  firmwareBoots(): Uint8Array | null;
   /** The clock of the hand-off record's times is the agent's own. */
   readonly isOneClock: boolean;
   /** What the early userspace hook left for the agent; null without one. */
@@ -48,7 +49,6 @@ export interface Platform {
   threads(): Thread[];
   /** Sets the date, in milliseconds since 1970. Why that did not work; null when it did. */
   setDate(ms: number): string | null;
-  sha256(bytes: Uint8Array): Uint8Array;
 }
 
 /** So much of a crash record is looked through. */
@@ -90,6 +90,10 @@ export class LinuxPlatform implements Platform {
   handOff(): Uint8Array | null {
     if (this.handOffFile !== null) return readBytes(this.handOffFile);
     return readVariable(efiVariables.handOff);
+  }
+
+  firmwareBoots(): Uint8Array | null {
+    return readVariable(efiVariables.boot);
   }
 
   /** Names alone: what is in them belongs to others. Source: Documentation/ABI/testing/pstore. */
@@ -158,10 +162,6 @@ export class LinuxPlatform implements Platform {
     } catch (error) {
       return error instanceof Error ? error.message : String(error);
     }
-  }
-
-  sha256(bytes: Uint8Array): Uint8Array {
-    return sha256(bytes);
   }
 }
 

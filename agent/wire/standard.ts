@@ -42,7 +42,7 @@ const os = {
   "os.mpstat": command(0, 3, "read", none, map({ mpools: pools })),
   "os.datetime": command(0, 4, "read", none, map({ datetime: text })),
   "os.set_datetime": command(0, 4, "write", map({ datetime: text }), none),
-  "os.reset": command(0, 5, "write", reset, none),
+  "os.reset": command(0, 5, "write", reset, none, "danger"),
   "os.params": command(0, 6, "read", none, map({ buf_size: uint, buf_count: uint })),
   "os.info": command(0, 7, "read", map({ format: optional(text) }), map({ output: packetText })),
   "os.bootloader": command(
@@ -87,7 +87,7 @@ const settings = {
   "settings.delete": command(3, 1, "write", settingName, none),
   "settings.commit": command(3, 2, "write", none, none),
   /** A read by its operation alone: it puts what is stored into effect. */
-  "settings.load": command(3, 3, "read", none, none),
+  "settings.load": command(3, 3, "read", none, none, "operate"),
   "settings.save": command(3, 3, "write", map({ name: optional(packetText) }), none),
 } as const;
 
@@ -101,12 +101,14 @@ const files = {
     map({ name: fileName, off: uint }),
     map({ off: uint, data: bytes, len: optional(uint) }),
   ),
+  /** Refused to everybody: nothing is needed to be told so. */
   "files.write": command(
     8,
     0,
     "write",
     map({ name: fileName, off: uint, data: either(bytes, packetText), len: optional(uint) }),
     map({ off: uint }),
+    null,
   ),
   "files.status": command(8, 1, "read", map({ name: fileName }), map({ len: uint })),
   "files.hash": command(
@@ -128,7 +130,7 @@ const files = {
     none,
     map({ types: record(map({ format: uint, size: uint })) }),
   ),
-  "files.close": command(8, 4, "write", none, none),
+  "files.close": command(8, 4, "write", none, none, null),
 } as const;
 
 const enumeration = {
