@@ -91,6 +91,8 @@ function withReadyWithin(config: AgentConfig, value: unknown): AgentConfig {
 const known: ReadonlyMap<string, Setting> = new Map<string, Setting>([
   ["name", { show: ({ name }) => name, set: withName }],
   ["lab", fixed(({ lab }) => lab)],
+  ["access/policy", fixed(({ access }) => access.policy)],
+  ["access/read", fixed(({ access }) => access.read)],
   ["watchdog/policy", fixed(({ watchdogPolicy }) => watchdogPolicy)],
   ["watchdog/promise_s", { show: ({ runtime }) => runtime.promiseMs / 1000, set: withPromise }],
   ["watchdog/hardware_max_s", fixed(({ hardwareMaxMs: ms }) => (ms === null ? null : ms / 1000))],

@@ -130,8 +130,8 @@ export const reasonMax = 512;
 
 /**
  * The body of a refusal, to the letter. Version 1 knows `rc`. In version 2 what is wrong with the
- * message itself is `rc` as well, and so are failures of the standard groups that have no code of
- * their own for it. A code of a group is `err` alone: strict clients take no other key. Those of
+ * message itself, or with who sent it, is `rc` as well, and so are failures of the standard groups
+ * that have no code of their own for it. A code of a group is `err` alone: strict clients take no other key. Those of
  * our groups have the same numbers as `rc`; a request with `rsn: true` asks for words beside them.
  */
 export function errorBody(
@@ -143,6 +143,6 @@ export function errorBody(
   const rsn = error.message.slice(0, reasonMax);
   if (version === 0) return { rc, rsn };
   if (error instanceof GroupFailure) return { err: { group, rc: error.error.rc } };
-  if (group < ownGroups || code.startsWith("wire.")) return { rc, rsn };
+  if (group < ownGroups || /^(wire|access)\./.test(code)) return { rc, rsn };
   return { err: { group, rc }, ...(body.rsn === true ? { rsn } : {}) };
 }

@@ -375,6 +375,39 @@ standard("the pieces of a card's files fit their packets, whatever their offset"
   assert.is((host.ask("files.read", { name: "/log", off: 0 }).data as Uint8Array).length, 2000);
 });
 
+standard(
+  "what changes the card is denied to whom it does not know, and what only reads is not",
+  () => {
+    const { world, host } = running({ access: { policy: "keys" } });
+    const changes: readonly (readonly [CommandName, Body])[] = [
+      ["os.set_datetime", { datetime: "2031-03-04T05:06:07" }],
+      ["os.reset", { force: 1 }],
+      ["settings.write", { name: "name", val: "mine" }],
+      ["settings.delete", { name: "name" }],
+      ["settings.commit", {}],
+      ["settings.load", {}],
+      ["settings.save", {}],
+    ];
+    const isChange = ([name]: readonly [CommandName, ...unknown[]]) =>
+      changes.some(([one]) => one === name);
+    for (const version of [0, 1]) {
+      for (const [name, body] of changes) {
+        const { rc, rsn, ...more } = host.ask(name, body, version);
+        assert.equal([rc, typeof rsn, more], [11, "string", {}], `${name} v${version + 1}`);
+      }
+    }
+    for (const [name, body, expected] of keys) {
+      if (isChange([name])) continue;
+      assert.equal(Object.keys(host.ask(name, body)).sort(), [...expected].sort(), name);
+    }
+    const write = { name: "/log", off: 0, len: 1, data: "x" };
+    assert.equal(host.ask("files.write", write), { err: { group: 8, rc: 15 } });
+    world.advance(1000);
+    assert.equal([world.resets.length, world.agent?.config.name], [0, "sim"]);
+    assert.ok(world.clock.wallMs() < Date.UTC(2031, 0, 1));
+  },
+);
+
 standard("a card without power answers nothing", () => {
   const world = card();
   const host = new RawHost(world);

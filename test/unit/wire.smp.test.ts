@@ -142,6 +142,18 @@ smp("v2 gets errors of the protocol as rc and those of our groups as err alone",
   assert.equal(refusal(echo, refused), { rc: rcs.invalid, rsn: "too long" });
 });
 
+smp("who may not have it is told so by rc in every group and version, with words", () => {
+  const denied = new Failure("access.unsigned", "unsigned");
+  for (const group of [0, 3, 66]) {
+    for (const version of [0, 1]) {
+      assert.equal(refusal({ ...echo, group, version }, denied), {
+        rc: rcs.denied,
+        rsn: "unsigned",
+      });
+    }
+  }
+});
+
 smp("words beside err come to the request that asks for them, and in our groups only", () => {
   const ours: Header = { ...echo, group: 66 };
   const words = { err: { group: 66, rc: rcs.invalid }, rsn: "too long" };
