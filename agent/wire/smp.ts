@@ -131,8 +131,9 @@ export const reasonMax = 512;
 /**
  * The body of a refusal, to the letter. Version 1 knows `rc`. In version 2 what is wrong with the
  * message itself, or with who sent it, is `rc` as well, and so are failures of the standard groups
- * that have no code of their own for it. A code of a group is `err` alone: strict clients take no other key. Those of
- * our groups have the same numbers as `rc`; a request with `rsn: true` asks for words beside them.
+ * that have no code of their own for it. A code of a group is `err` alone: strict clients take no
+ * other key. Those of our groups have the numbers of `rc`; with `rsn: true` in the request words
+ * stand beside them.
  */
 export function errorBody(
   { header, body }: Pick<Request, "header" | "body">,

@@ -27,20 +27,20 @@ const oddTexts = [
 ];
 const numbers = [0, 1, -1, 255, 256, 1999, 2 ** 31, 2 ** 32, 2 ** 53 - 1, -(2 ** 53) + 1, 0.5];
 
-function valueOf(random: Random, depth = 0): unknown {
+function anyValue(random: Random, depth = 0): unknown {
   const kind = random.int(depth > 2 ? 5 : 7);
   if (kind === 0) return random.pick(numbers);
   if (kind === 1) return random.pick(texts);
   if (kind === 2) return random.pick(oddTexts);
   if (kind === 3) return random.bytes(random.int(40));
   if (kind === 4) return random.pick([true, false, null]);
-  const items = Array.from({ length: random.int(4) }, () => valueOf(random, depth + 1));
+  const items = Array.from({ length: random.int(4) }, () => anyValue(random, depth + 1));
   return kind === 5 ? items : Object.fromEntries(items.map((item, at) => [`k${at}`, item]));
 }
 
 function bodyOf(random: Random): Body {
   const entries = Array.from({ length: random.int(5) }, () => {
-    return [random.pick(random.chance(0.8) ? keys : oddKeys), valueOf(random)] as const;
+    return [random.pick(random.chance(0.8) ? keys : oddKeys), anyValue(random)] as const;
   });
   return Object.fromEntries(entries);
 }
