@@ -52,6 +52,8 @@ export class Line {
   /** Frames that could not be sent because the host does not read. */
   dropped = 0;
   lastByteMs = 0;
+  /** Text that had come over this line when something was last sent. */
+  private textBytes = 0;
   private readonly counts = { requests: 0, refused: 0, late: 0, bytes: 0, peak: 0 };
 
   constructor(port: Port) {
@@ -59,7 +61,13 @@ export class Line {
   }
 
   send(bytes: Uint8Array): boolean {
-    const sent = this.port.write(enframe(bytes));
+    const { textBytes } = this.deframer.seen;
+    // Who types here has an echo or a prompt on the line, and some clients find a frame only where
+    // a line begins.
+    const sent = this.port.write(
+      textBytes === this.textBytes ? enframe(bytes) : onFreshLine(bytes),
+    );
+    this.textBytes = textBytes;
     if (!sent) this.dropped += 1;
     this.counts.peak = Math.max(this.counts.peak, this.port.waitingBytes);
     return sent;
@@ -220,6 +228,14 @@ export class HostHead {
     this.io.allow(name, line);
     return (handler as (body: unknown, line: Line) => Record<string, unknown>)(body, line);
   }
+}
+
+function onFreshLine(message: Uint8Array): Uint8Array {
+  const frame = enframe(message);
+  const bytes = new Uint8Array(frame.length + 1);
+  bytes[0] = 0x0a;
+  bytes.set(frame, 1);
+  return bytes;
 }
 
 /** A report as it is sent unasked: a read response of the report group. */

@@ -289,6 +289,24 @@ standard("an agent that stood still does not answer what nobody waits for any mo
   assert.is((fields as Body).late, 2);
 });
 
+standard("an answer begins on a line of its own where somebody types on the same line", () => {
+  const { world, host } = running();
+  const raw: Uint8Array[] = [];
+  const listen = (): void => host.line.host.onData((bytes) => raw.push(bytes));
+  const heads = (text: string) => {
+    raw.length = 0;
+    if (text !== "") host.line.host.write(new TextEncoder().encode(text));
+    host.send(host.request("os.params"));
+    world.advance(100);
+    return [...join(...raw).slice(0, 3)];
+  };
+  listen();
+  assert.equal(heads("").slice(0, 2), [6, 9]);
+  assert.equal(heads("root"), [10, 6, 9]);
+  assert.equal(heads("").slice(0, 2), [6, 9], "once for each time");
+  assert.equal(heads("uname -a\r\n"), [10, 6, 9]);
+});
+
 standard(
   "what changes the card is denied to whom it does not know, and what only reads is not",
   () => {
