@@ -4,7 +4,7 @@
  * written out as numbers and never renumbered; golden bytes are in test/vectors/.
  *
  * Times are milliseconds on the card's monotonic clock (`at_ms`), spans are `_ms` as well.
- * Groups 0 and 10 are the standard ones of SMP: their success maps hold exactly the standard keys.
+ * Groups below 64 are the standard ones of SMP, in standard.ts.
  */
 import { backend, bootTimeline, cause, protection, slot, stage } from "./bodies.ts";
 import { type Command, command } from "./command.ts";
@@ -27,6 +27,9 @@ import { standardCommands } from "./standard.ts";
 
 export const groups = {
   os: 0,
+  statistics: 2,
+  settings: 3,
+  files: 8,
   enumeration: 10,
   card: 64,
   boot: 65,
