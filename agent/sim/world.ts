@@ -7,12 +7,14 @@ import { Agent } from "../agent.ts";
 import { type AgentConfig, configure, type Settings } from "../config.ts";
 import { Failure } from "../errors.ts";
 import { bootCodec } from "../heads/bootcodec.ts";
+import { sha256, verifier } from "../io/ed25519.ts";
 import type { Platform } from "../io/platform.ts";
 import { portQueueBytesMax } from "../io/port.ts";
 import { type Supervisor, unsupervised } from "../io/supervisor.ts";
 import { Journal } from "../journal.ts";
 import type { HardwareCause, Slot } from "../machines/bootrecord.ts";
 import { examine, plainSystem } from "../machines/doctor.ts";
+import { SimAuthority } from "./authority.ts";
 import type { SimBootControl } from "./bootcontrol.ts";
 import { SimClock } from "./clock.ts";
 import { SimDisk } from "./disk.ts";
@@ -78,6 +80,8 @@ export class World {
   readonly chip: SimChip;
   readonly disk: SimDisk;
   readonly tee: SimTee;
+  /** Who may command it, where that takes keys. */
+  readonly authority: SimAuthority;
   readonly lines: SimLine[];
   /** What goes wrong in boots of each slot. */
   readonly bootFaults: Record<Slot, BootFaults> = { a: {}, b: {}, safe: {} };
@@ -116,6 +120,8 @@ export class World {
     this.ids = this.random.fork("ids");
     this.config = options.config ?? simConfig();
     const model = options.model ?? plainModel;
+    const randomness = this.random.fork("authority");
+    this.authority = new SimAuthority({ verifier, sha256 }, randomness, `sim-${options.seed}`);
     this.chip = new SimChip(this.clock, model, () => this.reset("watchdog"));
     this.disk = new SimDisk(this.random.fork("disk"));
     this.machine = new LifeClock(this.clock);
@@ -284,6 +290,7 @@ export class World {
           watchdog: this.driver,
           watchdogProblem: "no watchdog device found",
           tee: life.tee(this.tee),
+          authority: this.authority,
           supervisor: this.options.supervisor ?? unsupervised,
           controls: this.controls,
           runProgram: simPrograms(life, this.programFaults),

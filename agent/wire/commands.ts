@@ -6,6 +6,7 @@
  * Times are milliseconds on the card's monotonic clock (`at_ms`), spans are `_ms` as well.
  * Groups 0 and 10 are the standard ones of SMP: their success maps hold exactly the standard keys.
  */
+import { accessCommands } from "./access.ts";
 import { backend, bootTimeline, cause, protection, slot, stage } from "./bodies.ts";
 import { type Command, command } from "./command.ts";
 import { coveragePlan } from "./coverageplan.ts";
@@ -148,6 +149,7 @@ export const commands = {
       backend,
       protected: bool,
       protection: text,
+      access: oneOf("keys", "open"),
       watchdog: watchdogState,
       tee: teeState,
       last_cause: cause,
@@ -279,6 +281,7 @@ export const commands = {
       pending: uint,
     }),
   ),
+  ...accessCommands,
   "rig.inject": command(70, 0, "write", map({ fault: text, for_ms: optional(uint) }), none, "rig"),
   "rig.faults": command(70, 1, "read", none, map({ faults: list(text, 64) })),
 } as const;
