@@ -39,8 +39,8 @@ export function answers(agent: Agent): Handlers {
       ...reports(agent),
       "access.session": (request, line) => agent.access.session(request, line),
       "access.status": () => agent.access.status(),
-      "access.take": (request, _line, actor) => agent.access.take(request, actor),
-      "access.release": (_request, _line, actor) => agent.access.release(actor),
+      "access.take": (request, line, actor) => agent.access.take(request, line, actor),
+      "access.release": (_request, line, actor) => agent.access.release(line, actor),
       ...(Object.keys(agent.io.faults).length > 0 ? rig(agent) : {}),
     }),
   };

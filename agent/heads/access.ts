@@ -19,6 +19,7 @@ import {
   stepLease,
 } from "../machines/access.ts";
 import type { AccessConfig } from "../machines/accessconfig.ts";
+import { alwaysOpen, withoutLease } from "../wire/access.ts";
 import { decodeMap, encodeMap } from "../wire/cbor.ts";
 import { type CommandName, commands, type RequestOf, type ResponseOf } from "../wire/commands.ts";
 import { envelopeTextMax } from "../wire/cose.ts";
@@ -26,22 +27,6 @@ import { check, map, uint } from "../wire/shape.ts";
 import type { Line } from "./host.ts";
 import { Refusals } from "./refusals.ts";
 import { type Actor, Signatures } from "./signatures.ts";
-
-/** What a console must be told before it can sign anything, and what carries nothing. */
-const alwaysOpen: readonly CommandName[] = [
-  "card.hello",
-  "access.session",
-  "access.signed",
-  "os.echo",
-  "os.params",
-];
-/** What takes authority and no lease: programs do it all the time, or it is about the lease. */
-const withoutLease: readonly CommandName[] = [
-  "access.take",
-  "access.release",
-  "report.acknowledge",
-  "wdt.check_in",
-];
 
 type Lease = ResponseOf<"access.take">;
 
@@ -137,11 +122,9 @@ export class AccessHead {
     const { policy, read } = this.config;
     if (commands[name].needs === null) {
       if (read === "open" || alwaysOpen.includes(name)) return;
-      throw unsigned(`${name} is not for everybody on this card`, this.signatures.look());
+      throw unsigned("not everybody may read this card", this.signatures.look());
     }
-    if (policy !== "open" || name === "access.take" || name === "access.release") {
-      throw unsigned(`${name} changes this card`, this.signatures.look());
-    }
+    if (policy !== "open") throw unsigned("it changes this card", this.signatures.look());
     this.tick(this.io.clock.now());
     if (this.lease.kind === "held" && !withoutLease.includes(name)) throw this.notOwner();
   }
@@ -161,20 +144,37 @@ export class AccessHead {
   }
 
   /** Claims the lease, or takes it from whoever has it. */
-  take({ for_ms, force = false }: RequestOf<"access.take">, actor: Actor | null): Lease {
-    const { by, roles } = signedBy(actor);
-    if (force && !roles.includes("danger")) {
-      throw new Failure("access.role", `to take the lease by force takes the role danger`);
-    }
-    const forMs = Math.min(for_ms ?? leaseTermMs.usual, leaseTermMs.max);
-    this.act({ kind: force ? "take_over" : "claim", atMs: this.io.clock.now(), by, forMs });
-    return this.leaseSeen(by);
+  take(request: RequestOf<"access.take">, line: Line, actor: Actor | null): Lease {
+    const { for_ms, force = false } = request;
+    return this.leaseStep("access.take", line, actor, ({ by, roles }, atMs) => {
+      if (force && !roles.includes("danger")) {
+        throw new Failure("access.role", "to take the lease by force takes the role danger");
+      }
+      const forMs = Math.min(for_ms ?? leaseTermMs.usual, leaseTermMs.max);
+      return { kind: force ? "take_over" : "claim", atMs, by, forMs };
+    });
   }
 
-  release(actor: Actor | null): Lease {
-    const { by } = signedBy(actor);
-    this.act({ kind: "release", atMs: this.io.clock.now(), by });
-    return this.leaseSeen(by);
+  release(line: Line, actor: Actor | null): Lease {
+    return this.leaseStep("access.release", line, actor, ({ by }, atMs) => {
+      return { kind: "release", atMs, by };
+    });
+  }
+
+  private leaseStep(
+    name: CommandName,
+    line: Line,
+    actor: Actor | null,
+    eventOf: (actor: Actor, atMs: number) => LeaseEvent,
+  ): Lease {
+    try {
+      // A lease is somebody's, also where changes are open to everybody.
+      if (actor === null) throw unsigned("a lease is somebody's", this.signatures.look());
+      this.act(eventOf(actor, this.io.clock.now()));
+      return this.leaseSeen(actor.by);
+    } catch (error) {
+      throw this.told(error, name, line, actor);
+    }
   }
 
   session(
@@ -299,12 +299,6 @@ function unsigned(what: string, keys: number): Failure {
     "access.unsigned",
     `${what}, and was not signed; ${there} authorised: ${next}`,
   );
-}
-
-/** Who took part without a signature cannot hold anything. */
-function signedBy(actor: Actor | null): Actor {
-  if (actor !== null) return actor;
-  throw new Failure("access.unsigned", "a lease is somebody's: sign it");
 }
 
 function commander(key: string, seat: string): Commander {

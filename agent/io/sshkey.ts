@@ -36,13 +36,7 @@ export function publicLine(blob: Uint8Array, comment: string): string {
 export function privateText(pair: KeyPair, comment: string, check: Uint8Array): string {
   const { seed, publicKey } = pair;
   const blob = publicBlob(publicKey);
-  const secret = joined(
-    check,
-    check,
-    blob,
-    sshString(joined(seed, publicKey)),
-    sshString(comment),
-  );
+  const secret = joined(check, check, blob, sshString(joined(seed, publicKey)), sshString(comment));
   const padding = Uint8Array.from(
     { length: (blockBytes - (secret.length % blockBytes)) % blockBytes },
     (_, at) => at + 1,
@@ -83,12 +77,16 @@ export function parsePrivate(text: string, path: string): PrivateKeyFile {
 
 function parseSecret(secret: Uint8Array, path: string): { pair: KeyPair; comment: string } {
   const reader = new SshReader(secret, () => invalid(path, "it is damaged"));
-  if (reader.uint32() !== reader.uint32()) throw invalid(path, "it is damaged");
+  const checks = [reader.uint32(), reader.uint32()];
+  if (checks[0] !== checks[1]) throw invalid(path, "it is damaged");
   reader.text();
   const publicKey = reader.string();
   const both = reader.string();
   if (publicKey.length !== 32 || both.length !== 64) throw invalid(path, "it is damaged");
-  return { pair: { seed: both.slice(0, 32), publicKey: publicKey.slice() }, comment: reader.text() };
+  return {
+    pair: { seed: both.slice(0, 32), publicKey: publicKey.slice() },
+    comment: reader.text(),
+  };
 }
 
 function invalid(path: string, why: string): Failure {

@@ -71,6 +71,23 @@ export const accessCommands = {
   ),
 } as const;
 
+/** What needs no signature even where reading does: signing begins here. */
+export const alwaysOpen: readonly string[] = [
+  "card.hello",
+  "access.session",
+  "access.signed",
+  "os.echo",
+  "os.params",
+];
+
+/** What takes authority and no lease: programs do it all the time, or it is about the lease. */
+export const withoutLease: readonly string[] = [
+  "access.take",
+  "access.release",
+  "report.acknowledge",
+  "wdt.check_in",
+];
+
 function anything(): { what: string; parse: (value: unknown) => unknown } {
   return { what: "anything", parse: (value) => value };
 }
