@@ -46,24 +46,26 @@ const epochCodec: Codec<{ epoch: number }> = {
 };
 
 export class AccessHead {
-  readonly device: string;
   private readonly io: AccessIo;
   private readonly config: AccessConfig;
-  private readonly boot: string;
+  private readonly name: string;
+  readonly boot: string;
   private readonly signatures: Signatures;
   private readonly refusals: Refusals;
   private readonly journal: Journal<{ epoch: number }>;
   private lease: LeaseState;
+  /** Found out when it is first asked for: a hash takes loading a module. */
+  private called: string | null = null;
 
   constructor(io: AccessIo, config: AccessConfig, card: { name: string; boot: string }) {
     this.io = io;
     this.config = config;
     this.boot = card.boot;
-    this.device = deviceName(config.device ?? io.authority.device(), card.name);
+    this.name = card.name;
     const tell = (keys: { keys: number; problem: string }): void => {
       io.emit({ kind: "access:keys", ...keys, problem: keys.problem.slice(0, problemMax) });
     };
-    this.signatures = new Signatures(io.authority, { device: this.device, boot: card.boot }, tell);
+    this.signatures = new Signatures(io.authority, this, tell);
     this.refusals = new Refusals(io.emit);
     this.journal = new Journal(io.disk, "access", epochCodec);
     this.lease = { kind: "free", epoch: this.journal.value.epoch };
@@ -73,6 +75,12 @@ export class AccessHead {
   get tags(): string[] {
     const { policy, read } = this.config;
     return [`access.${policy}`, ...(read === "keys" ? ["access.read_keys"] : [])];
+  }
+
+  /** What this card is called in what is signed for it. */
+  get device(): string {
+    this.called ??= deviceName(this.config.device ?? this.io.authority.device(), this.name);
+    return this.called;
   }
 
   /** How many keys are authorised, as of the last look. */

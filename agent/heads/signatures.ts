@@ -48,8 +48,7 @@ const countersMax = 64;
 
 export class Signatures {
   private readonly authority: Authority;
-  private readonly device: string;
-  private readonly boot: string;
+  private readonly card: { readonly device: string; readonly boot: string };
   private readonly sessions = new WeakMap<object, Session>();
   private readonly tell: (keys: { keys: number; problem: string }) => void;
   private file: KeyFile | null = null;
@@ -60,12 +59,11 @@ export class Signatures {
   /** `tell`: the key file was read anew. */
   constructor(
     authority: Authority,
-    card: { device: string; boot: string },
+    card: { readonly device: string; readonly boot: string },
     tell: Signatures["tell"],
   ) {
     this.authority = authority;
-    this.device = card.device;
-    this.boot = card.boot;
+    this.card = card;
     this.tell = tell;
   }
 
@@ -136,14 +134,14 @@ export class Signatures {
       );
     }
     const { device, boot, untilMs } = envelope;
-    if (device !== this.device) {
+    if (device !== this.card.device) {
       throw new Failure(
         "access.device",
-        `it was signed for card ${device}; this is ${this.device}`,
+        `it was signed for card ${device}; this is ${this.card.device}`,
       );
     }
-    if (boot !== this.boot) {
-      throw new Failure("access.boot", `it was signed for boot ${boot}; this is ${this.boot}`);
+    if (boot !== this.card.boot) {
+      throw new Failure("access.boot", `it was signed for boot ${boot}; this is ${this.card.boot}`);
     }
     if (!isEqual(envelope.nonce, session.nonce)) {
       throw new Failure("access.session", "it was signed for another session on another line");

@@ -30,6 +30,8 @@ export interface ParsedKeys {
 export const keysMax = 32;
 const nameMax = 40;
 const keyType = "ssh-ed25519";
+/** What a line without options begins with. */
+const isKeyType = /^(sk-)?(ssh|ecdsa)-\S+/;
 /** Length and type, length and 32 bytes. */
 const blobBytes = 4 + keyType.length + 4 + 32;
 
@@ -50,9 +52,10 @@ export function parseKeys(text: string): ParsedKeys {
 
 /** The key, or what is wrong with the line. */
 function parseLine(line: string, rank: number): AuthorizedKey | string {
-  const found = /^(?:((?:[^\s"]|"[^"]*")+)\s+)?(\S+)\s+([A-Za-z0-9+/]+=*)(?:\s+(.*))?$/.exec(line);
-  const [, options, type, base64 = "", comment = ""] = found ?? [];
-  if (type === undefined) return "no OpenSSH public key";
+  const split = isKeyType.test(line) ? null : /^((?:[^\s"]|"[^"]*")+)\s+(.*)$/.exec(line);
+  const [, options, rest = line] = split ?? [];
+  const [, type, base64 = "", comment = ""] = /^(\S+)\s+(\S+)(?:\s+(.*))?$/.exec(rest) ?? [];
+  if (type === undefined || !isKeyType.test(type)) return "no OpenSSH public key";
   if (type !== keyType) return `keys of type ${shown(type)} are not taken: use ${keyType}`;
   const granted = options === undefined ? (["operate"] as const) : parseRoles(options);
   if (typeof granted === "string") return granted;
