@@ -76,6 +76,8 @@ export const policy = {
   "native.missing": { exit: "not_found", rc: "unsupported" },
   "journal.corrupt": { exit: "verdict", rc: "corrupt" },
   "journal.degraded": { exit: "verdict", rc: "unknown" },
+  "crash.missing": { exit: "not_found", rc: "no_entry" },
+  "crash.digest": { exit: "verdict", rc: "corrupt" },
   "tee.missing": { exit: "not_found", rc: "no_entry" },
   "tee.unavailable": { exit: "refused", rc: "busy" },
   "tee.quarantined": { exit: "refused", rc: "denied" },

@@ -14,6 +14,7 @@ export type EventClass = "safety" | "state" | "trace";
 
 export type AgentEvent =
   | { kind: "agent:started"; version: string; cause: Cause; restart: boolean }
+  | { kind: "agent:short_lived"; in_a_row: number }
   | { kind: "agent:stopping"; cause: Cause }
   | { kind: "agent:defect"; what: string }
   | { kind: "agent:supervisor"; problem: string }
@@ -87,6 +88,7 @@ export type AgentEvent =
   | { kind: "tee:rung"; rung: string; because: string }
   | { kind: "tee:degraded"; because: string }
   | { kind: "tee:escalated"; because: string }
+  | { kind: "tee:unrecoverable"; because: string }
   | { kind: "tee:helper"; because: string }
   | { kind: "tee:provider"; because: string }
   | { kind: "journal:recovered"; file: string; outcome: string }
@@ -120,6 +122,7 @@ export type EventKind = AgentEvent["kind"];
 /** What each kind is worth. */
 export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "agent:started": "state",
+  "agent:short_lived": "safety",
   "agent:stopping": "safety",
   "agent:defect": "safety",
   "agent:supervisor": "safety",
@@ -165,6 +168,7 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "tee:rung": "state",
   "tee:degraded": "safety",
   "tee:escalated": "safety",
+  "tee:unrecoverable": "safety",
   "tee:helper": "state",
   "tee:provider": "state",
   "journal:recovered": "safety",

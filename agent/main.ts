@@ -8,6 +8,7 @@ import { exitCodes, Failure } from "./errors.ts";
 import { FileAuthority } from "./io/authority.ts";
 import { findBootControls } from "./io/bootcontrols.ts";
 import { RealClock } from "./io/clock.ts";
+import { sha256 } from "./io/digest.ts";
 import { readDoctorFacts } from "./io/doctor.ts";
 import { LinuxPlatform } from "./io/platform.ts";
 import { runProgram } from "./io/programs.ts";
@@ -80,6 +81,7 @@ function run(argv: string[]): void {
       authority: new FileAuthority(settings.access?.keys_file ?? join(folder, "authorized_keys")),
       controls: findBootControls(),
       runProgram,
+      sha256,
       examine: () => examine(readDoctorFacts(watchdog?.facts() ?? null), process.pid),
       // No program of the card is connected to the agent yet: its host is told by reports.
       notify: () => undefined,

@@ -1,6 +1,8 @@
 /** Somebody at the host's end of a simulated card's line who signs, well or badly. */
+
+import { sha256 } from "../agent/io/digest.ts";
 import type { KeyPair } from "../agent/io/ed25519.ts";
-import { sha256, signEd25519 } from "../agent/io/ed25519.ts";
+import { signEd25519 } from "../agent/io/ed25519.ts";
 import { publicBlob, publicLine } from "../agent/io/sshkey.ts";
 import type { SimLine } from "../agent/sim/port.ts";
 import type { World } from "../agent/sim/world.ts";

@@ -2,7 +2,8 @@
 import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Failure } from "../errors.ts";
-import { sha256, signEd25519 } from "../io/ed25519.ts";
+import { sha256 } from "../io/digest.ts";
+import { signEd25519 } from "../io/ed25519.ts";
 import { agentKeys, agentSign } from "../io/sshagent.ts";
 import { parsePrivate } from "../io/sshkey.ts";
 

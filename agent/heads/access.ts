@@ -6,6 +6,7 @@ import { type Code, Failure } from "../errors.ts";
 import type { AgentEvent } from "../events.ts";
 import type { Authority } from "../io/authority.ts";
 import type { Clock } from "../io/clock.ts";
+import type { Sha256 } from "../io/digest.ts";
 import type { Disk } from "../io/disk.ts";
 import { type Codec, Journal } from "../journal.ts";
 import {
@@ -34,6 +35,7 @@ export interface AccessIo {
   readonly clock: Clock;
   readonly disk: Disk;
   readonly authority: Authority;
+  readonly sha256: Sha256;
   readonly emit: (event: AgentEvent) => void;
 }
 
@@ -65,7 +67,7 @@ export class AccessHead {
     const tell = (keys: { keys: number; problem: string }): void => {
       io.emit({ kind: "access:keys", ...keys, problem: keys.problem.slice(0, problemMax) });
     };
-    this.signatures = new Signatures(io.authority, this, tell);
+    this.signatures = new Signatures(io, this, tell);
     this.refusals = new Refusals(io.emit);
     this.journal = new Journal(io.disk, "access", epochCodec);
     this.lease = { kind: "free", epoch: this.journal.value.epoch };

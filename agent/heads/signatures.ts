@@ -5,6 +5,7 @@
  */
 import { Failure } from "../errors.ts";
 import type { Authority, KeyFile } from "../io/authority.ts";
+import type { Sha256 } from "../io/digest.ts";
 import type { Commander } from "../machines/access.ts";
 import { type AuthorizedKey, parseKeys, type Role } from "../machines/authorizedkeys.ts";
 import { decodeSigned, type Envelope, nonceBytes, type Signed, toBeSigned } from "../wire/cose.ts";
@@ -48,6 +49,7 @@ const countersMax = 64;
 
 export class Signatures {
   private readonly authority: Authority;
+  private readonly sha256: Sha256;
   private readonly card: { readonly device: string; readonly boot: string };
   private readonly sessions = new WeakMap<object, Session>();
   private readonly tell: (keys: { keys: number; problem: string }) => void;
@@ -58,11 +60,12 @@ export class Signatures {
 
   /** `tell`: the key file was read anew. */
   constructor(
-    authority: Authority,
+    { authority, sha256 }: { readonly authority: Authority; readonly sha256: Sha256 },
     card: { readonly device: string; readonly boot: string },
     tell: Signatures["tell"],
   ) {
     this.authority = authority;
+    this.sha256 = sha256;
     this.card = card;
     this.tell = tell;
   }
@@ -182,10 +185,10 @@ export class Signatures {
 
   /** Hash and key object are made when they are first needed: crypto is slow to load. */
   private know(key: AuthorizedKey): KnownKey {
-    const { authority } = this;
+    const { authority, sha256 } = this;
     let kid: Uint8Array | null = null;
     const hash = (): Uint8Array => {
-      kid ??= authority.sha256(key.blob);
+      kid ??= sha256(key.blob);
       return kid;
     };
     return {

@@ -11,7 +11,8 @@ import {
   statSync,
 } from "node:fs";
 import { dirname } from "node:path";
-import { sha256, verifier } from "./ed25519.ts";
+import { sha256 } from "./digest.ts";
+import { verifier } from "./ed25519.ts";
 
 /** The authorised keys as they stand; the same object while the file is the same. */
 export interface KeyFile {
@@ -25,7 +26,6 @@ export interface Authority {
   keyFile(): KeyFile;
   /** Checks Ed25519 signatures by one public key. */
   verifier(publicKey: Uint8Array): (message: Uint8Array, signature: Uint8Array) => boolean;
-  sha256(bytes: Uint8Array): Uint8Array;
   /** Bytes that nobody can foretell. */
   random(length: number): Uint8Array;
   /** What the hardware calls this card; empty where it says nothing. */
@@ -50,7 +50,6 @@ const noSerial = /^$|^0+$|not specified|to be filled|default string|^none$/i;
 /** The real thing: a file that is looked at anew for every command, so that revoking works at once. */
 export class FileAuthority implements Authority {
   readonly verifier = verifier;
-  readonly sha256 = sha256;
   private readonly path: string;
   private readonly serials: readonly string[];
   private seen = "";

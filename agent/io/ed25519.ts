@@ -1,6 +1,5 @@
-/** Ed25519 (RFC 8032) and the hash that names its keys, by node:crypto. */
+/** Ed25519 (RFC 8032) by node:crypto. */
 import {
-  createHash,
   createPrivateKey,
   createPublicKey,
   generateKeyPairSync,
@@ -36,10 +35,6 @@ export function verifier(
     key ??= createPublicKey({ key: jwk(publicKey), format: "jwk" });
     return verify(null, message, key, signature);
   };
-}
-
-export function sha256(bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(createHash("sha256").update(bytes).digest());
 }
 
 function jwk(publicKey: Uint8Array): { kty: string; crv: string; x: string } {

@@ -2,19 +2,15 @@
 import type { Authority, KeyFile } from "../io/authority.ts";
 import type { Random } from "./random.ts";
 
-export type Signatures = Pick<Authority, "verifier" | "sha256">;
-
 export class SimAuthority implements Authority {
   readonly verifier: Authority["verifier"];
-  readonly sha256: Authority["sha256"];
   private readonly randomness: Random;
   private readonly name: string;
   private file: KeyFile = { text: "", problem: "there is no authorized_keys" };
 
-  /** `real`: signatures are as real as on a card. */
-  constructor(real: Signatures, randomness: Random, name: string) {
-    this.verifier = real.verifier;
-    this.sha256 = real.sha256;
+  /** `verifier`: the real one: signatures are as real as on a card. */
+  constructor(verifier: Authority["verifier"], randomness: Random, name: string) {
+    this.verifier = verifier;
     this.randomness = randomness;
     this.name = name;
   }

@@ -7,7 +7,8 @@ import { Agent } from "../agent.ts";
 import { type AgentConfig, configure, type Settings } from "../config.ts";
 import { Failure } from "../errors.ts";
 import { bootCodec } from "../heads/bootcodec.ts";
-import { sha256, verifier } from "../io/ed25519.ts";
+import { sha256 } from "../io/digest.ts";
+import { verifier } from "../io/ed25519.ts";
 import type { Platform } from "../io/platform.ts";
 import { portQueueBytesMax } from "../io/port.ts";
 import { type Supervisor, unsupervised } from "../io/supervisor.ts";
@@ -23,6 +24,7 @@ import { LifeClock } from "./life.ts";
 import { SimLine } from "./port.ts";
 import { type ProgramFault, simPrograms } from "./programs.ts";
 import { Random } from "./random.ts";
+import { rigFaults } from "./rigfaults.ts";
 import { SimTee } from "./tee.ts";
 import { simCommand, teeModel } from "./teemodel.ts";
 import { SimChip, SimWatchdog } from "./watchdog.ts";
@@ -121,7 +123,7 @@ export class World {
     this.config = options.config ?? simConfig();
     const model = options.model ?? plainModel;
     const randomness = this.random.fork("authority");
-    this.authority = new SimAuthority({ verifier, sha256 }, randomness, `sim-${options.seed}`);
+    this.authority = new SimAuthority(verifier, randomness, `sim-${options.seed}`);
     this.chip = new SimChip(this.clock, model, () => this.reset("watchdog"));
     this.disk = new SimDisk(this.random.fork("disk"));
     this.machine = new LifeClock(this.clock);
@@ -295,8 +297,9 @@ export class World {
           controls: this.controls,
           runProgram: simPrograms(life, this.programFaults),
           examine: () => examine({ ...plainSystem, watchdog: this.driver?.facts() ?? null }, 0),
+          sha256,
           notify: (names, available) => this.notices.push({ names, available }),
-          faults: this.config.lab ? this.rigFaults() : {},
+          faults: this.config.lab ? rigFaults(this) : {},
           log: this.options.log ?? (() => undefined),
         },
         this.config,
@@ -342,6 +345,8 @@ export class World {
       machineBootId: () => `machine-${this.boots}`,
       randomId: () => this.hex(8),
       handOff: () => this.record,
+      // Firmware and agent share one record.
+      firmwareBoots: () => null,
       isOneClock: true,
       bootHook: () => this.bootHook,
       resetCause: () => (this.cause === "watchdog" ? "unknown" : this.cause),
@@ -359,39 +364,6 @@ export class World {
         machine: "sim",
       }),
     };
-  }
-
-  /** Faults that a rig can ask for over the line. */
-  private rigFaults(): Record<string, (forMs: number) => void> {
-    return {
-      hang: (forMs) => this.hangAgent(forMs === 0 ? Infinity : forMs),
-      kill: () => this.killAgent(),
-      kernel_hang: () => this.hangKernel(),
-      task_stuck: () => {
-        for (const { name } of this.config.tasks) this.stuckTasks.add(name);
-      },
-      tee_crash: () => this.tee.inject("core_panic"),
-      tee_panic: () => this.tee.inject("panic", this.config.tee.services[0]?.name),
-      tee_restart_hangs: () => {
-        this.tee.faults = { ...this.tee.faults, restartHangs: true };
-        this.tee.inject("core_panic");
-      },
-      power_cycle: () => {
-        this.power(false);
-        this.power(true);
-      },
-      boot_hang_os_load: () => this.hangBoots("os_load", "load_kernel"),
-      boot_hang_hand_off: () => this.hangBoots("hand_off", "kernel_init"),
-      boot_heal: () => {
-        for (const slot of ["a", "b", "safe"] as const) this.bootFaults[slot] = {};
-      },
-    };
-  }
-
-  /** Boots of the running slot hang from now on. */
-  private hangBoots(stage: "os_load" | "hand_off", step: string): void {
-    const slot = this.agent?.boot.entry?.slot ?? "a";
-    this.bootFaults[slot] = { hang: { stage, step } };
   }
 
   private hex(digits: number): string {

@@ -1,7 +1,8 @@
 /** wire/cose.ts: bytes that another implementation made, and everything that is not of that form. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { sha256, signEd25519, verifier } from "../../agent/io/ed25519.ts";
+import { sha256 } from "../../agent/io/digest.ts";
+import { signEd25519, verifier } from "../../agent/io/ed25519.ts";
 import { parseKeys } from "../../agent/machines/authorizedkeys.ts";
 import { Random } from "../../agent/sim/random.ts";
 import {
