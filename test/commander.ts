@@ -35,7 +35,7 @@ export function authorised(name: keyof typeof pairs, roles: string): string {
 }
 
 /** Both keys, `ops` preferred; the boss may do everything. */
-export const bothKeys = `${authorised("ops", "operate")}${authorised("boss", "operate,danger,rig")}`;
+export const bothKeys = authorised("ops", "operate") + authorised("boss", "operate,danger,rig");
 
 export type Body = Readonly<Record<string, unknown>>;
 
@@ -85,6 +85,16 @@ export function requestOf(name: CommandName, body: Body, version = 1): Uint8Arra
   return encodeMessage({ version, op: asks, group, seq: 0, command: id, body });
 }
 
+/** The COSE_Sign1 alone. */
+export function signedBy(pair: KeyPair, envelope: Envelope, payload: Uint8Array): Uint8Array {
+  const header = encodeHeader(envelope);
+  return encodeSigned(header, payload, signEd25519(pair, toBeSigned(header, payload)));
+}
+
+export function kidOf(pair: KeyPair): Uint8Array {
+  return sha256(publicBlob(pair.publicKey));
+}
+
 export class Commander {
   readonly end: HostEnd;
   readonly seat: string;
@@ -95,7 +105,7 @@ export class Commander {
     this.end = end;
     this.seat = seat;
     this.pair = pairs[name];
-    this.kid = sha256(publicBlob(this.pair.publicKey));
+    this.kid = kidOf(this.pair);
   }
 
   session(): ResponseOf<"access.session"> {
@@ -113,9 +123,7 @@ export class Commander {
   }
 
   wrapped(envelope: Envelope, payload: Uint8Array): Uint8Array {
-    const header = encodeHeader(envelope);
-    const signature = signEd25519(this.pair, toBeSigned(header, payload));
-    return requestOf("access.signed", { cose: encodeSigned(header, payload, signature) });
+    return requestOf("access.signed", { cose: signedBy(this.pair, envelope, payload) });
   }
 
   /** Signs, sends, and gives the answer. */

@@ -6,7 +6,7 @@ import { harmlessText } from "./show.ts";
 
 export type Body = Readonly<Record<string, unknown>>;
 
-/** Throws link.refused or access.* where the card said no, wire.malformed where the contract is broken. */
+/** Throws link.refused or access.* for the card's no, wire.malformed for a broken contract. */
 export function checked(name: CommandName, answer: Body): unknown {
   const { rc, err, ...rest } = answer;
   if (typeof err === "object" && err !== null) throw refusal(name, err, answer.rsn);

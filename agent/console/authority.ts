@@ -114,7 +114,7 @@ export class Authority {
     return this.isOpen;
   }
 
-  /** The first key that this card knows; else the first of all, and the card says what it thinks. */
+  /** The first key that this card knows; else the first of all, for the card to refuse. */
   private choose(timeoutMs: number): Promise<Chosen | null> {
     this.chosen ??= (async () => {
       const signers = await this.options.signers();
@@ -132,7 +132,7 @@ export class Authority {
     const { seat, device } = this.options;
     const session = await this.link.plain("access.session", { key: signer.kid, seat }, timeoutMs);
     if (device === undefined || device === session.device) return session;
-    const message = `the card on this line is ${session.device}, and ${device} is meant. Nothing was signed.`;
+    const message = `the card here is ${session.device}, and ${device} is meant: nothing was signed.`;
     throw new Failure("access.device", message, { evidence: { device: session.device } });
   }
 

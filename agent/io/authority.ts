@@ -47,7 +47,7 @@ const machineIdFile = "/etc/machine-id";
 /** What makers put there who put nothing there. */
 const noSerial = /^$|^0+$|not specified|to be filled|default string|^none$/i;
 
-/** The real thing: a file that is looked at anew for every command, so that revoking works at once. */
+/** The real thing: a file that is looked at for every command, so that revoking works at once. */
 export class FileAuthority implements Authority {
   readonly verifier = verifier;
   private readonly path: string;

@@ -3,7 +3,8 @@
  * What it is good for stands in the protected header, under the private label "kennel", which
  * `crit` makes nobody overlook:
  *
- *     { 1: -8, 2: ["kennel"], 4: kid, "kennel": [device, boot, nonce, counter, until, epoch, seat] }
+ *     { 1: -8, 2: ["kennel"], 4: kid,
+ *       "kennel": [device, boot, nonce, counter, until, epoch, seat] }
  *
  * Only the deterministic encoding is taken (RFC 8949, 4.2.1): one command has one form. Written by
  * hand, since there is but this one form, and cbor.ts takes neither lists nor numbers as keys.

@@ -1,4 +1,4 @@
-/** io/authority.ts: the key file as it is on disk, whom it may belong to, and what a card is called. */
+/** io/authority.ts: the key file on disk, whom it may belong to, and what a card is called. */
 import {
   chmodSync,
   chownSync,

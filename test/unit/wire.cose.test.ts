@@ -1,4 +1,4 @@
-/** wire/cose.ts: bytes that another implementation made, and everything that is not of that form. */
+/** wire/cose.ts: bytes that another implementation made, and what is not of that form. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { sha256 } from "../../agent/io/digest.ts";
