@@ -132,7 +132,7 @@ export class Authority {
     const { seat, device } = this.options;
     const session = await this.link.plain("access.session", { key: signer.kid, seat }, timeoutMs);
     if (device === undefined || device === session.device) return session;
-    const message = `the card here is ${session.device}, and ${device} is meant: nothing was signed.`;
+    const message = `this is card ${session.device}, and ${device} is meant: nothing was signed.`;
     throw new Failure("access.device", message, { evidence: { device: session.device } });
   }
 
