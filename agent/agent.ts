@@ -103,9 +103,10 @@ export class Agent {
     this.controls = new BootControls(io.controls, emit);
     this.ready = readinessHead(this, config, (culprit) => this.resets.withhold(culprit));
     this.protection = new ProtectionHead(this, emit);
-    this.access = new AccessHead({ clock: io.clock, emit }, config.access);
-    const allow = this.access.allow.bind(this.access);
-    this.host = new HostHead({ clock: io.clock, ledger: this.ledger, emit, allow }, answers(this));
+    const card = { name: config.name, boot: this.boot.id };
+    this.access = new AccessHead({ ...io, emit }, config.access, card);
+    const { access, ledger } = this;
+    this.host = new HostHead({ clock: io.clock, ledger, emit, access }, answers(this));
   }
 
   /** The settings in effect. */
@@ -296,6 +297,7 @@ export class Agent {
     this.boot.tick(nowMs);
     this.lives.tick();
     this.protection.tick();
+    this.access.tick(nowMs);
     this.supervision.tick();
     this.ready.tick(nowMs);
   }
@@ -319,6 +321,7 @@ export class Agent {
       this.tee.dueMs,
       this.boot.dueMs,
       this.host.dueMs,
+      this.access.dueMs,
       this.supervision.dueMs,
       this.ready.dueMs,
     );

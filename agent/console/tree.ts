@@ -1,5 +1,6 @@
 /** The commands and options of `kennel`, and what each of them starts. */
 import { Command } from "commander";
+import { plantAccess } from "./accesstree.ts";
 import { history, type TimelineOptions, timeline } from "./boot.ts";
 import { mustConfirm } from "./context.ts";
 import { doctor } from "./doctor.ts";
@@ -44,6 +45,8 @@ export function plant(run: Run, hear: (text: string) => void): Command {
     .option("--sim", "take a private simulated card instead")
     .option("--seed <number>", "seed of the simulated card", whole, 1)
     .option("--json", "print exactly one JSON object, errors included")
+    .option("--key <file>", "sign with this key (~/.config/kennel/id_ed25519, or ssh-agent)")
+    .option("--device <name>", "sign for this card alone, as access status calls it")
     .option("--timeout <seconds>", "how long to wait for one answer", seconds, timeoutDefaultS)
     .configureHelp({ showGlobalOptions: true })
     .configureOutput({ writeOut: hear, writeErr: hear, outputError: () => {} })
@@ -58,13 +61,14 @@ export function plant(run: Run, hear: (text: string) => void): Command {
   plantWatchdog(program, run, globals);
   plantTee(program, run, globals);
   plantReports(program, run, globals);
+  plantAccess(program, run, globals);
   plantRig(program, run, globals);
   plantSimulated(program, run, globals);
   plantHelp(program, run);
   return program;
 }
 
-type Globals = () => GlobalOptions;
+export type Globals = () => GlobalOptions;
 
 function plantCard(program: Command, run: Run, globals: Globals): void {
   program
@@ -298,11 +302,12 @@ function find(program: Command, topic: readonly string[]): Command {
   }, program);
 }
 
-function group(program: Command, name: string, description: string): Command {
+/** A command with commands of its own. */
+export function group(program: Command, name: string, description: string): Command {
   return program.command(name).description(description).helpCommand(false);
 }
 
-interface Confirmed {
+export interface Confirmed {
   readonly yes?: true;
 }
 

@@ -6,6 +6,7 @@
  * Times are milliseconds on the card's monotonic clock (`at_ms`), spans are `_ms` as well.
  * Groups below 64 are the standard ones of SMP, in standard.ts.
  */
+import { accessCommands } from "./access.ts";
 import { backend, bootTimeline, cause, protection, slot, stage } from "./bodies.ts";
 import { type Command, command } from "./command.ts";
 import { coveragePlan } from "./coverageplan.ts";
@@ -151,6 +152,7 @@ export const commands = {
       backend,
       protected: bool,
       protection: text,
+      access: oneOf("keys", "open"),
       watchdog: watchdogState,
       tee: teeState,
       last_cause: cause,
@@ -282,6 +284,7 @@ export const commands = {
       pending: uint,
     }),
   ),
+  ...accessCommands,
   "rig.inject": command(70, 0, "write", map({ fault: text, for_ms: optional(uint) }), none, "rig"),
   "rig.faults": command(70, 1, "read", none, map({ faults: list(text, 64) })),
 } as const;
