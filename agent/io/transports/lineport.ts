@@ -151,7 +151,8 @@ function rshims(): string[] {
 }
 
 function refusal(path: string, cause: Error): Failure {
-  if ("code" in cause && cause.code === "EPERM") {
+  const { code, syscall } = cause as NodeJS.ErrnoException;
+  if (code === "EPERM" && syscall === "open") {
     const message =
       `no permission for ${path}: EPERM. An rshim card in locked mode (secure NIC) has no ` +
       "console for the host; ask its BMC.";
