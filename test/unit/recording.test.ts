@@ -39,7 +39,11 @@ test("the format is read as the specification has it", () => {
     ],
   );
   const last = takes[0]?.pieces[2];
-  assert.equal(last, { atMs: 63.9, direction: "<", bytes: Uint8Array.from(Buffer.from("login: \xff", "latin1")) });
+  assert.equal(last, {
+    atMs: 63.9,
+    direction: "<",
+    bytes: Uint8Array.from(Buffer.from("login: \xff", "latin1")),
+  });
 });
 
 test("what was recorded is what is read, for every byte, and a file only grows", () => {
