@@ -21,7 +21,7 @@ export interface BrokerOptions {
   readonly write: (bytes: Uint8Array) => boolean;
   /** Tells who watches the broker; one sentence at a time. */
   readonly note: (text: string) => void;
-  /** 0 to 255: begins elsewhere in every process, so that late answers to the last one do not fit. */
+  /** 0 to 255; another one in every process, so that late answers to the last do not fit. */
   readonly firstSequence: number;
 }
 

@@ -121,7 +121,7 @@ interface Digest {
   readonly unasked: readonly Unasked[];
 }
 
-/** Times count from the head of each take: here from the first one's, without the pauses between. */
+/** Times count from the head of each take: here from the first one's, without pauses between. */
 function oneAfterAnother(takes: readonly Take[], digests: readonly Digest[]): Unasked[] {
   let offsetMs = 0;
   return digests.flatMap(({ unasked }, index) => {

@@ -50,7 +50,7 @@ class Bench {
 
 const away = new Failure("port.missing", "not there");
 
-test("a lost line is opened again as a new port, and nothing written meanwhile reaches it", async () => {
+test("a lost line comes back as a new port, and nothing written meanwhile reaches it", async () => {
   const bench = new Bench();
   await bench.line.start();
   bench.refusals = [away, new Failure("port.busy", "another was quicker"), away];

@@ -101,7 +101,7 @@ test("exec: what a command started goes with the port, also what ignores being a
   await until(() => pids.length === 2 && pids.every(isGone), `the end of ${pids}`);
 });
 
-test("tcp and unix: a lost line is told once, with its reason, and takes nothing any more", async () => {
+test("tcp and unix: a lost line is told with its reason, and takes nothing any more", async () => {
   for (const kind of ["tcp", "unix"] as const) {
     await served(
       kind,

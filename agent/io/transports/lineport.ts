@@ -134,7 +134,7 @@ function missing(path: string): Failure {
   const seen =
     cards.length > 0
       ? `Cards here: ${cards.join(", ")}.`
-      : "There is no rshim card here: is the rshim service running, and does the card's BMC not own it?";
+      : "There is no rshim card here: is the rshim service running, or does a BMC own the card?";
   return new Failure("port.missing", `no console ${path}. ${seen}`, {
     evidence: { port: path, cards, ports: listPorts() },
   });

@@ -111,7 +111,7 @@ class Rfc2217 {
     else if (item.option === option.comPort) this.answered(item.bytes);
   }
 
-  /** DO asks us to do it, WILL says that the server does; what we know is taken, all else refused. */
+  /** DO asks us to do it, WILL says that the server does: what we know is taken, no other. */
   private agree(verb: number, name: number): void {
     const { DO, DONT, WILL, WONT } = telnet;
     if (name === option.comPort) {

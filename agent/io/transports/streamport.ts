@@ -21,7 +21,7 @@ export class StreamPort implements Port {
   private tellClose: ((cause: string) => void) | null = null;
   private tellData: (bytes: Uint8Array) => void = () => {};
 
-  /** `line`'s streams are connected already: what is written before that would be kept for later. */
+  /** `line`'s streams are connected: what is written before that would be kept for later. */
   constructor(line: StreamLine) {
     this.line = line;
     this.name = line.name;

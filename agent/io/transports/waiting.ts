@@ -1,6 +1,7 @@
 /**
  * A port that somebody else has: wait for it, or end the other, only when asked. Only consoles of
- * ours (`kennel`, of this user) are ever ended, by SIGTERM; of all others it is said what they are.
+ * ours (`kennel`, of this user; of any user for root) are ever ended, by SIGTERM; of all others it
+ * is said what they are.
  */
 import { readFileSync, statSync } from "node:fs";
 import { basename } from "node:path";
@@ -18,7 +19,7 @@ export interface Patience {
 
 /** Between two attempts on a busy port. */
 const retryMs = 200;
-/** A console of ours ends within a second of SIGTERM; its descriptor is closed in the background. */
+/** A console of ours ends within a second of SIGTERM. */
 const evictMs = 3000;
 
 /** Opens with patience. Rejects with port.busy once it has ended, and at once with all else. */
@@ -60,7 +61,7 @@ function evict(busy: Failure, note: (text: string) => void): void {
   }
 }
 
-/** `kennel` or `kennel.cjs` as the program or as node's script, run by this user or seen by root. */
+/** `kennel` or `kennel.cjs` as the program or as node's script; of this user, or we are root. */
 function isOurConsole(pid: number): boolean {
   try {
     const words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
