@@ -1,6 +1,6 @@
 // deadline: 180 s
 // Consoles, broker and cards as users start them, with real lines between them.
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { existsSync, readFileSync, renameSync, statSync } from "node:fs";
 import type { Socket } from "node:net";
 import { join } from "node:path";
@@ -108,16 +108,20 @@ wired("console text is passed on to everybody while others ask; one types at a t
   }),
 );
 
-wired("any program for serial lines works on the socket, through socat", () =>
-  shared(async ({ socket }) => {
-    const link = join(temporaryFolder(), "tty");
-    const pty = `PTY,raw,echo=0,link=${link}`;
-    const child = spawn("socat", [pty, `UNIX-CONNECT:${socket}`], { stdio: "ignore" });
-    await until(() => existsSync(link), "socat's terminal");
-    assert.is((await ask(link, "echo", "through socat")).data.echo, "through socat");
-    child.kill("SIGTERM");
-    await ended(child);
-  }),
+const socat = spawnSync("socat", ["-V"]).status === 0;
+const noSocat = socat ? "" : "needs socat (Debian: apt-get install socat)";
+unless(nativeObstacle() || noSocat, lines)(
+  "any program for serial lines works on the socket, through socat",
+  () =>
+    shared(async ({ socket }) => {
+      const link = join(temporaryFolder(), "tty");
+      const pty = `PTY,raw,echo=0,link=${link}`;
+      const child = spawn("socat", [pty, `UNIX-CONNECT:${socket}`], { stdio: "ignore" });
+      await until(() => existsSync(link), "socat's terminal");
+      assert.is((await ask(link, "echo", "through socat")).data.echo, "through socat");
+      child.kill("SIGTERM");
+      await ended(child);
+    }),
 );
 
 wired("a broker's port is busy and its socket named; two do not serve one socket", () =>
