@@ -49,8 +49,8 @@ const hangUpBinding: typeof LinuxBinding = {
 /**
  * Opens `path` raw, 8N1, under an exclusive flock and TIOCEXCL, without touching DTR or RTS beyond
  * what the kernel does, unless asked. Calls `done` once, later, with the port or with a Failure:
- * port.missing, port.permission, port.busy (naming the holder), port.lost, usage.invalid (baud rate,
- * control lines).
+ * port.missing, port.permission, port.busy (naming the holder), port.lost, usage.invalid (baud
+ * rate, control lines).
  */
 export function openSerial(
   path: string,
