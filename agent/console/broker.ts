@@ -114,12 +114,20 @@ export class Broker {
   /** Takes what the card sent. */
   fromLine(bytes: Uint8Array): void {
     this.cancelHalf();
+    // Lines that came together go on together: a chatty card is not one write per line and client.
+    const text: Uint8Array[] = [];
     for (const item of this.fromCard.push(bytes)) {
-      if (item.kind === "text") this.show(item.bytes);
-      else if (item.kind === "message") for (const piece of split(item.bytes)) this.route(piece);
+      if (item.kind === "text") text.push(item.bytes);
+      if (item.kind !== "message") continue;
+      this.show(text.splice(0));
+      for (const piece of split(item.bytes)) this.route(piece);
     }
-    this.showPrompt(false);
-    this.cancelHalf = this.watch(this.fromCard, () => this.showPrompt(true));
+    const prompt = this.fromCard.takePending(false);
+    this.show(prompt === null ? text : [...text, prompt]);
+    this.cancelHalf = this.watch(this.fromCard, () => {
+      const key = this.fromCard.takePending(true);
+      if (key !== null) this.show([key]);
+    });
   }
 
   close(): void {
@@ -130,12 +138,9 @@ export class Broker {
     }
   }
 
-  private showPrompt(withHalf: boolean): void {
-    const prompt = this.fromCard.takePending(withHalf);
-    if (prompt !== null) this.show(prompt);
-  }
-
-  private show(text: Uint8Array): void {
+  private show(parts: readonly Uint8Array[]): void {
+    if (parts.length === 0) return;
+    const text = Buffer.concat(parts);
     for (const client of this.clients) this.send(client, text);
   }
 

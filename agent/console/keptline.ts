@@ -96,8 +96,10 @@ export class KeptLine {
       this.take(await this.options.open());
       if (this.port !== null) this.options.onUp(this.port.name);
     } catch (error) {
-      if (!(error instanceof Failure)) throw error;
-      if (!this.isClosed) this.later();
+      if (this.isClosed) return;
+      if (error instanceof Failure) return this.later();
+      const what = error instanceof Error ? error.message : String(error);
+      this.options.onGone(new Failure("console.defect", `a defect: ${what}. Please report it.`));
     }
   }
 }

@@ -1,8 +1,16 @@
 // deadline: 180 s
 // Consoles, broker and cards as users start them, with real lines between them.
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, readFileSync, renameSync, statSync } from "node:fs";
-import type { Socket } from "node:net";
+import {
+  closeSync,
+  constants,
+  existsSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  statSync,
+} from "node:fs";
+import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -35,6 +43,16 @@ function talkingCard(send: (bytes: Uint8Array) => void): (bytes: Uint8Array) => 
     if (typed !== null) send(Buffer.from(`<${Buffer.from(typed)}>`));
   };
 }
+
+/** A report that nobody asked for. */
+const pushed = {
+  version: 1,
+  op: "read_response",
+  group: 68,
+  seq: 0,
+  command: 4,
+  body: { boot: "1-00000000", seq: 1 },
+} as const;
 
 function cardOnPty(): NativePty {
   const pty = new (native().Pty)();
@@ -105,6 +123,35 @@ wired("console text is passed on to everybody while others ask; one types at a t
       assert.not.ok(one.stdout.includes("\u0006\t"), "an answer goes to who asked alone");
       assert.not.ok(one.stdout.includes("reboot"));
     }
+  }),
+);
+
+wired("a client that does not read is cut off, alone, within a bounded memory", () =>
+  shared(async ({ pty, socket, broker }) => {
+    const slow = connect(socket).pause();
+    const gone = new Promise((resolve) => slow.on("close", resolve));
+    const rig = stdio(`unix:${socket}`);
+    await until(() => pty.write(Buffer.from(".")) === 1 && rig.stdout !== "", "the reader");
+    const line = Buffer.from(`${"x".repeat(1023)}\n`);
+    let said = rig.stdout.length;
+    // The card talks as fast as the one who reads follows, until the other is cut off.
+    await until(() => {
+      while (said < rig.stdout.length + 65_536) {
+        const taken = pty.write(line);
+        said += taken;
+        if (taken < line.length) break;
+      }
+      return broker.stderr.includes("does not read and was cut off");
+    }, "the cut");
+    assert.match(broker.stderr, /client pid \d+ \(.*\) does not read and was cut off/);
+    const still = Buffer.from("\nstill here\n");
+    await until(() => pty.write(still) === still.length, "room on the line");
+    await until(() => rig.stdout.includes("still here"), "what the other one reads");
+    assert.is((await ask(`unix:${socket}`, "echo", "x")).data.echo, "x");
+    slow.resume();
+    await gone;
+    rig.child.stdin?.end();
+    await rig.ended;
   }),
 );
 
@@ -220,6 +267,38 @@ lines("console --stdio: a rig that stopped reading does not keep it from ending"
     assert.is(code, 130);
     child.stdout?.destroy();
   });
+});
+
+wired("console on a terminal: keys go as they are, frames are not shown, ~. ends it", async () => {
+  const pty = cardOnPty();
+  const person = new (native().Pty)();
+  let screen = "";
+  person.onReady(() => {
+    for (let part = person.read(4096); part !== null; part = person.read(4096)) screen += part;
+  });
+  const fd = openSync(person.path, constants.O_RDWR | constants.O_NOCTTY);
+  const program = join(__dirname, "../../../dist/kennel.cjs");
+  const args = [program, "--port", pty.path, "console"];
+  const child = spawn(process.execPath, args, { stdio: [fd, fd, "pipe"] });
+  const done = ended(child);
+  let notes = "";
+  child.stderr?.on("data", (text) => {
+    notes += text;
+  });
+  await until(() => notes.includes("~. at the start of a line ends"), "the connection");
+  person.write(Buffer.from("ls\u0003\u001b[A\r"));
+  await until(() => screen.includes("<ls\u0003\u001b[A\r>"), "the card's echo of every key");
+  pty.write(enframe(encodeMessage(pushed)));
+  pty.write(Buffer.from("login: "));
+  await until(() => screen.endsWith("login: "), "the prompt");
+  assert.not.ok(screen.includes("\u0006\t"), "frames are not for people");
+  person.write(Buffer.from("~?"));
+  await until(() => notes.includes("~~  send a ~"), "help");
+  person.write(Buffer.from("\r~."));
+  assert.is((await done).code, 0);
+  closeSync(fd);
+  person.close();
+  pty.close();
 });
 
 // Busy ports ------------------------------------------------------------------------------------

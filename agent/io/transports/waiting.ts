@@ -56,8 +56,20 @@ function evict(busy: Failure, note: (text: string) => void): void {
     throw new Failure("port.busy", message, { cause: busy, evidence: busy.evidence });
   }
   for (const { pid, command } of holders) {
+    if (terminate(pid)) note(`asked pid ${pid} (${command}) to end, as it has the port`);
+  }
+}
+
+/** False when it has ended by itself meanwhile. */
+function terminate(pid: number): boolean {
+  try {
     process.kill(pid, "SIGTERM");
-    note(`asked pid ${pid} (${command}) to end, as it has the port`);
+    return true;
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === "ESRCH") return false;
+    throw new Failure("port.permission", `pid ${pid} cannot be ended: it is another user's.`, {
+      cause,
+    });
   }
 }
 
