@@ -289,7 +289,7 @@ adoption(
       "for a later agent as well",
     );
 
-    // Without a record nobody knows whether our loader ran: what its store calls current may be old.
+    // Without a record nobody knows whether our loader ran: its current one may be old.
     const around = boot(new SimDisk(new Random(1)), "m1", {}, { ...left, handOff: () => null });
     assert.is(around.head.firmwareId, around.head.id);
     assert.is(around.head.id, "1-12345678");
