@@ -44,6 +44,10 @@ export class SimTee implements Tee {
   /** Goes up with every power cycle, and with every death of the client process. */
   private life = 0;
   private client = 0;
+  private helper = 0;
+  /** An unbinding that will never return: no device, and no other registration. */
+  private unbinding = false;
+  private unloaded = false;
 
   constructor(clock: Clock, random: Random, model: TeeModel, faults: TeeFaults = {}) {
     this.clock = clock;
@@ -74,9 +78,15 @@ export class SimTee implements Tee {
   }
 
   perform(operation: TeeOperation, done: Done): void {
-    const { client } = this;
+    const { client, helper } = this;
+    const isOfHelper = !["save_hardware", "restore_hardware", "restart", "reattach"].includes(
+      operation.kind,
+    );
     const end: Done = (outcome) => {
-      if (client === this.client && !this.coresHalted) done(outcome);
+      if (client !== this.client || this.coresHalted) return;
+      if (helper === this.helper || !isOfHelper) return done(outcome);
+      // Reaped once its call is over: what was to be closed is closed by then.
+      done(operation.kind === "close" ? success : failure("EOWNERDEAD"));
     };
     if (this.faults.crashesAt === operation.kind) {
       this.faults = { ...this.faults, crashesAt: undefined };
@@ -91,6 +101,7 @@ export class SimTee implements Tee {
       case "restart":
         return operation.rung === "tee_os" ? this.restartOs(end) : this.restartSupplicant(end);
       case "reattach":
+        if (this.unbinding) return;
         return this.later(times.reattachMs, () => end(this.reattach()));
       case "cancel":
         this.world.cancel(operation.call);
@@ -123,6 +134,15 @@ export class SimTee implements Tee {
         return this.newOs();
       case "supplicant_death":
         return this.world.killSupplicant();
+      case "helper_death":
+        this.helper += 1;
+        return this.closeAll();
+      case "unbind":
+        this.unbinding ||= this.listed.size > 0;
+        return;
+      case "unload":
+        this.unloaded ||= this.listed.size === 0;
+        return;
       default:
         return assertNever(fault);
     }
@@ -136,6 +156,10 @@ export class SimTee implements Tee {
   /** The client process died: its calls end for nobody, and the kernel closes its sessions. */
   disconnect(): void {
     this.client += 1;
+    this.closeAll();
+  }
+
+  private closeAll(): void {
     const open = [...this.listed.values()];
     this.listed.clear();
     if (!this.stale) for (const ref of open) this.world.close(ref.id, () => undefined);
@@ -151,6 +175,8 @@ export class SimTee implements Tee {
     this.restarting = false;
     this.dirty = false;
     this.coresHalted = false;
+    this.unbinding = false;
+    this.unloaded = false;
   }
 
   private later(ms: number, act: () => void): void {
@@ -171,17 +197,21 @@ export class SimTee implements Tee {
       if (!this.listed.has(key)) return this.later(kernelMs, () => end(failure("EINVAL")));
       if (operation.kind === "close") this.listed.delete(key);
     }
+    const isOpening = operation.kind === "open" || operation.kind === "canary";
+    if (isOpening && (this.unbinding || this.unloaded)) {
+      return this.later(kernelMs, () => end(failure("ENOENT")));
+    }
     if (this.stale && !this.world.isDead) {
       return this.later(kernelMs, () => end(communication));
     }
     switch (operation.kind) {
       case "open": {
-        const { client } = this;
+        const { client, helper } = this;
         const listing: Done = (outcome) => {
           const { session } = outcome;
-          if (session !== undefined && client === this.client) {
-            this.listed.set(keyOf(session), session);
-          }
+          const isOurs = client === this.client && helper === this.helper;
+          if (session !== undefined && isOurs) this.listed.set(keyOf(session), session);
+          else if (session !== undefined) this.world.close(session.id, () => undefined);
           end(outcome);
         };
         return this.world.enter(this.world.open(operation.service, operation.context, listing));
@@ -262,6 +292,7 @@ export class SimTee implements Tee {
     if (this.listed.size > 0 || this.faults.heldByOthers === true) return failure("EAGAIN");
     if (this.world.isDead) return failure("ENODEV");
     this.stale = false;
+    this.unloaded = false;
     this.world.startSupplicant();
     return success;
   }

@@ -1,6 +1,8 @@
-/** `npm run rig`: stories on the rigs that this project has, and lockstep. */
+/** `npm run rig`: stories on the rigs that this project has, lockstep, and campaigns. */
 import fs from "node:fs";
 import path from "node:path";
+import { campaignProgram } from "../../agent/rig/campaigns/campaign.ts";
+import { TeeCampaign } from "../../agent/rig/campaigns/tee.ts";
 import { runOrFail } from "../../agent/rig/command.ts";
 import { addonPath } from "../../agent/rig/guest.ts";
 import { lockstepProgram } from "../../agent/rig/lockstep/program.ts";
@@ -54,10 +56,13 @@ const benches: Benches = {
   "qemu-uefi-arm64": bench(withFirmware(arm64), firstBoots),
 };
 const [verb, ...rest] = process.argv.slice(2);
-const done =
-  verb === "lockstep"
-    ? lockstepProgram(rest, project)
-    : rigProgram(process.argv.slice(2), benches, path.join(project, ".cache/rig"));
-done.then((status) => {
+const verbs: Record<string, () => Promise<number>> = {
+  lockstep: () => lockstepProgram(rest, project),
+  campaign: () => campaignProgram(rest, { tee: new TeeCampaign(path.join(project, "dist")) }),
+};
+const run = verbs[verb ?? ""];
+const tellStories = () =>
+  rigProgram(process.argv.slice(2), benches, path.join(project, ".cache/rig"));
+(run ?? tellStories)().then((status) => {
   process.exitCode = status;
 });
