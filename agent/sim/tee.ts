@@ -10,9 +10,14 @@ import type { SessionRef, Tee, TeeFacts, TeeOperation, TeeOutcome } from "../io/
 import { teeOrigin, teeRet } from "../machines/teesignals.ts";
 import type { Random } from "./random.ts";
 import { type Done, refused, SecureWorld, success } from "./secureworld.ts";
+import { SimHelper } from "./simhelper.ts";
 import type { Injected, TeeFaults, TeeModel } from "./teemodel.ts";
 
 const communication = refused(teeRet.communication, teeOrigin.communication);
+/** Made by firmware or by the agent itself; the canary has a process of its own. */
+const notOfHelper: readonly TeeOperation["kind"][] = [
+  ...(["save_hardware", "restore_hardware", "restart", "reattach", "canary"] as const),
+];
 /** Registers that firmware saves at a crash; values stay there. */
 const savedNames = ["CNTPS_CTL_EL1", "CNTPS_CVAL_EL1", "GICD_ISENABLER", "TZASC_REGION"];
 
@@ -44,7 +49,7 @@ export class SimTee implements Tee {
   /** Goes up with every power cycle, and with every death of the client process. */
   private life = 0;
   private client = 0;
-  private helper = 0;
+  private readonly helper = new SimHelper(() => this.closeAll());
   /** An unbinding that will never return: no device, and no other registration. */
   private unbinding = false;
   private unloaded = false;
@@ -78,16 +83,16 @@ export class SimTee implements Tee {
   }
 
   perform(operation: TeeOperation, done: Done): void {
-    const { client, helper } = this;
-    const isOfHelper = !["save_hardware", "restore_hardware", "restart", "reattach"].includes(
-      operation.kind,
-    );
+    const { client } = this;
     const end: Done = (outcome) => {
-      if (client !== this.client || this.coresHalted) return;
-      if (helper === this.helper || !isOfHelper) return done(outcome);
-      // Reaped once its call is over: what was to be closed is closed by then.
-      done(operation.kind === "close" ? success : failure("EOWNERDEAD"));
+      if (client === this.client && !this.coresHalted) done(outcome);
     };
+    const isAsked = !notOfHelper.includes(operation.kind);
+    this.go(operation, isAsked ? this.helper.ask(operation.kind, end) : end);
+  }
+
+  private go(operation: TeeOperation, end: Done | null): void {
+    if (end === null) return;
     if (this.faults.crashesAt === operation.kind) {
       this.faults = { ...this.faults, crashesAt: undefined };
       this.inject("core_panic");
@@ -135,8 +140,7 @@ export class SimTee implements Tee {
       case "supplicant_death":
         return this.world.killSupplicant();
       case "helper_death":
-        this.helper += 1;
-        return this.closeAll();
+        return this.helper.die();
       case "unbind":
         this.unbinding ||= this.listed.size > 0;
         return;
@@ -156,6 +160,7 @@ export class SimTee implements Tee {
   /** The client process died: its calls end for nobody, and the kernel closes its sessions. */
   disconnect(): void {
     this.client += 1;
+    this.helper.forget();
     this.closeAll();
   }
 
@@ -169,6 +174,7 @@ export class SimTee implements Tee {
   powerCycle(): void {
     this.life += 1;
     this.client += 1;
+    this.helper.forget();
     this.listed.clear();
     this.world.powerCycle();
     this.stale = false;
@@ -206,10 +212,10 @@ export class SimTee implements Tee {
     }
     switch (operation.kind) {
       case "open": {
-        const { client, helper } = this;
+        const { client } = this;
         const listing: Done = (outcome) => {
           const { session } = outcome;
-          const isOurs = client === this.client && helper === this.helper;
+          const isOurs = client === this.client;
           if (session !== undefined && isOurs) this.listed.set(keyOf(session), session);
           else if (session !== undefined) this.world.close(session.id, () => undefined);
           end(outcome);

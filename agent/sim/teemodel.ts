@@ -96,7 +96,7 @@ export type Injected =
   | "silent_restart"
   /** The supplicant is killed and stays away. */
   | "supplicant_death"
-  /** The process that makes the calls is killed: its sessions are closed, its calls answered late. */
+  /** The process that makes the calls is killed: it ends when its calls do. */
   | "helper_death"
   /** Somebody unbinds the driver through sysfs: with a session open that never returns. */
   | "unbind"
