@@ -13,6 +13,7 @@ export type EventClass = "safety" | "state" | "trace";
 
 export type AgentEvent =
   | { kind: "agent:started"; version: string; cause: Cause; restart: boolean }
+  | { kind: "agent:short_lived"; in_a_row: number }
   | { kind: "agent:stopping"; cause: Cause }
   | { kind: "agent:defect"; what: string }
   | { kind: "agent:supervisor"; problem: string }
@@ -95,6 +96,9 @@ export type AgentEvent =
   | { kind: "link:up"; port: string }
   | { kind: "link:down"; problem: string }
   | { kind: "link:bad"; problem: string }
+  /** Everybody at a line of this card may change it. */
+  | { kind: "access:open" }
+  | { kind: "access:refused"; why: string; command: string; port: string }
   | { kind: "rig:fault"; fault: string };
 
 export type EventKind = AgentEvent["kind"];
@@ -102,6 +106,7 @@ export type EventKind = AgentEvent["kind"];
 /** What each kind is worth. */
 export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "agent:started": "state",
+  "agent:short_lived": "safety",
   "agent:stopping": "safety",
   "agent:defect": "safety",
   "agent:supervisor": "safety",
@@ -156,6 +161,8 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "link:up": "trace",
   "link:down": "trace",
   "link:bad": "trace",
+  "access:open": "safety",
+  "access:refused": "safety",
   "rig:fault": "state",
 };
 

@@ -1,4 +1,4 @@
-/** `npm run rig`: stories on the rigs that this project has, lockstep, and campaigns. */
+/** `npm run rig`: stories on the rigs that this project has, lockstep, sweeps and campaigns. */
 import fs from "node:fs";
 import path from "node:path";
 import { campaignProgram } from "../../agent/rig/campaigns/campaign.ts";
@@ -11,6 +11,8 @@ import { type Benches, bench, rigProgram } from "../../agent/rig/program.ts";
 import { QemuRig } from "../../agent/rig/qemurig.ts";
 import { SimRig } from "../../agent/rig/simrig.ts";
 import { boots, firstBoots } from "../../agent/rig/stories/boots.ts";
+import { sweeps } from "../../agent/rig/stories/sweeps.ts";
+import { sweepProgram } from "../../agent/rig/sweep/program.ts";
 import { stories } from "../../agent/rig/tell.ts";
 import { UefiRig } from "../../agent/rig/uefirig.ts";
 
@@ -52,17 +54,21 @@ const benches: Benches = {
   sim: bench((logFolder) => new SimRig(logFolder), stories),
   [pc.name]: bench(emulated(pc), stories),
   [arm64.name]: bench(emulated(arm64), stories),
-  "qemu-uefi": bench(withFirmware(pc), boots),
-  "qemu-uefi-arm64": bench(withFirmware(arm64), firstBoots),
+  "qemu-uefi": bench(withFirmware(pc), [...boots, ...sweeps]),
+  "qemu-uefi-arm64": bench(withFirmware(arm64), [...firstBoots, ...sweeps.slice(0, 1)]),
 };
 const [verb, ...rest] = process.argv.slice(2);
-const verbs: Record<string, () => Promise<number>> = {
+const logs = path.join(project, ".cache/rig");
+const sweepRigs = {
+  "qemu-uefi": withFirmware(pc),
+  "qemu-uefi-arm64": withFirmware(arm64),
+};
+const programs: Readonly<Record<string, () => Promise<number>>> = {
   lockstep: () => lockstepProgram(rest, project),
+  sweep: () => sweepProgram(rest, sweepRigs, logs),
   campaign: () => campaignProgram(rest, { tee: new TeeCampaign(path.join(project, "dist")) }),
 };
-const run = verbs[verb ?? ""];
-const tellStories = () =>
-  rigProgram(process.argv.slice(2), benches, path.join(project, ".cache/rig"));
-(run ?? tellStories)().then((status) => {
+const done = programs[verb ?? ""]?.() ?? rigProgram(process.argv.slice(2), benches, logs);
+done.then((status) => {
   process.exitCode = status;
 });
