@@ -76,8 +76,9 @@ function inside(
   context.inside += 1;
   try {
     make((came) => {
-      done(came);
+      // A closing that is answered has closed the descriptor too.
       left(number, context);
+      done(came);
     });
   } catch (error) {
     left(number, context);
@@ -141,11 +142,13 @@ function close({ id, context: number = 0, session = 0 }: PipeRequest): void {
   inside(
     number,
     context,
-    (done) => context.tee.closeSession(session, done),
-    (came) => {
-      context.sessions.delete(session);
-      reply(plainReply(id, came));
+    (done) => {
+      context.tee.closeSession(session, (came) => {
+        context.sessions.delete(session);
+        done(came);
+      });
     },
+    (came) => reply(plainReply(id, came)),
   );
 }
 

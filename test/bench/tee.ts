@@ -1,7 +1,7 @@
 /**
- * What the handler adds to the restart of a TEE OS: whole recoveries of the twin's process, killed
- * with -9, beside the twin's own times in the same run: its restart, its driver, its sessions opened
- * one after the other straight through the driver. 8 services with 64 sessions.
+ * What the handler adds to the restart of a TEE OS: recoveries of the twin's process, killed with
+ * -9, beside the twin's own times in the same run: its restart, its driver, its sessions opened one
+ * after the other straight through the driver. 8 services with 64 sessions.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism, loadavg, tmpdir } from "node:os";
@@ -159,10 +159,11 @@ function lines(
   // Each recovery beside its own restart and the bare operations of its turn.
   const added = runs.map(({ by, without }) => sum(by) - sum(without));
   const [half = "", most = ""] = shown(added);
+  const sessions = services.length * sessionsEach;
   const ratio = (Number(half) + ownMs) / ownMs;
   const because = `load ${loadavg()[0]?.toFixed(1)} on ${availableParallelism()} processors`;
   return [
-    `  ${runs.length} recoveries, ${services.length} services, ${services.length * sessionsEach} sessions, ms`,
+    `  ${runs.length} recoveries, ${services.length} services, ${sessions} sessions, ms`,
     ...table([
       ["", "p50", "p99", "bare p50", "bare p99"],
       ["detect", ...shown(detects), "", ""],

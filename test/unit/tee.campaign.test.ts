@@ -53,7 +53,7 @@ campaign("the campaign has struck every step, and seen every verdict and every e
     assert.ok(strikes.length > 0, fault);
   }
   for (const verdict of ["answered", "unavailable", "outcome_unknown", "quarantined"]) {
-    assert.ok(count(`once ${verdict}`) >= 20, `once ${verdict}`);
+    assert.ok(count(`once ${verdict}`) >= 8, `once ${verdict}`);
   }
   assert.ok(count("idempotent replayed") >= 20);
   assert.ok(count("keyed replayed") >= 20);

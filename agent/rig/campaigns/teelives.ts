@@ -65,7 +65,7 @@ function optionsOf(random: Random, seed: number, bug: TeeBug | null): RigOptions
     timerArmed: random.chance(0.3),
     ...(random.chance(0.1) ? { restartHangs: true } : {}),
     ...(random.chance(0.2) ? { restartFails: random.range(1, 3) } : {}),
-    ...(random.chance(0.1)
+    ...(random.chance(0.2)
       ? { poison: [{ service: "keystore", command: poisonCommand, kills: random.pick(kills) }] }
       : {}),
   };
