@@ -76,9 +76,8 @@ function inside(
   context.inside += 1;
   try {
     make((came) => {
-      // A closing that is answered has closed the descriptor too.
-      left(number, context);
       done(came);
+      left(number, context);
     });
   } catch (error) {
     left(number, context);
@@ -142,13 +141,11 @@ function close({ id, context: number = 0, session = 0 }: PipeRequest): void {
   inside(
     number,
     context,
-    (done) => {
-      context.tee.closeSession(session, (came) => {
-        context.sessions.delete(session);
-        done(came);
-      });
+    (done) => context.tee.closeSession(session, done),
+    (came) => {
+      context.sessions.delete(session);
+      reply(plainReply(id, came));
     },
-    (came) => reply(plainReply(id, came)),
   );
 }
 
