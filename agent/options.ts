@@ -19,7 +19,7 @@ export const help = `kenneld ${__VERSION__}: guards this card's watchdog and rep
   --allow-disarm       let the host disarm the watchdog
   --task NAME=SECONDS  a task that must check in at least this often; may be repeated
   --tee POLICY         require | prefer | simulate (prefer)
-  --tee-device PATH    the TEE to use (/dev/tee0)
+  --tee-device PATH    the TEE to use (/dev/tee0); sim:[FOLDER] is a simulated one in a process
   --hand-off FILE      the firmware's hand-off record as a file
   --access POLICY      keys | open: who may change anything (keys)
   --authorized-keys F  who may, as OpenSSH lines (STATE/authorized_keys)
