@@ -135,11 +135,14 @@ function close({ id, context: number = 0, session = 0 }: PipeRequest): void {
   inside(
     number,
     context,
-    (done) => context.tee.closeSession(session, done),
-    (came) => {
-      context.sessions.delete(session);
-      reply(plainReply(id, came));
+    (done) => {
+      context.tee.closeSession(session, (came) => {
+        done(came);
+        // Told once the descriptor is closed as well, where it was the last session of it.
+        reply(plainReply(id, came));
+      });
     },
+    () => context.sessions.delete(session),
   );
 }
 

@@ -17,10 +17,10 @@ import {
   probeCommand,
   queryParams,
 } from "./teecalls.ts";
+import { realTeeRoots, type TeeRoots, whyNoDevice } from "./teedrivers.ts";
 import { TeeHelpers } from "./teehelpers.ts";
 import type { LaunchHelper, TeeHelper } from "./teeprocess.ts";
 import { describeProviders, powersOf, type TeeProviders } from "./teeproviders.ts";
-import { realTeeRoots, type TeeRoots, whyNoDevice } from "./teedrivers.ts";
 import { TeeRestarter } from "./teerestarter.ts";
 import type { SupplicantWatch } from "./teesupplicant.ts";
 

@@ -1,7 +1,10 @@
 /** The rig with an emulated arm64 card that has a real TEE: OP-TEE below Linux's own driver. */
+import fs from "node:fs";
+import os from "node:os";
 import path from "node:path";
 import { Failure } from "../errors.ts";
 import { fileEntry } from "./cpio.ts";
+import { setRegister } from "./debugdoor.ts";
 import { prepareGuest } from "./guest.ts";
 import { endOfStory, kenneld, main, startFile } from "./guestshell.ts";
 import { places } from "./init.ts";
@@ -9,8 +12,14 @@ import type { Machine } from "./machines.ts";
 import { kernelBoard, startGuest } from "./qemu.ts";
 import { QemuRig } from "./qemurig.ts";
 import { bootMs, type Need, untilAnswers } from "./rig.ts";
-import { buildSecureWorld, type SecureParts, type SecureWorld } from "./secureworld.ts";
-import { secureBoard, secureConsole, secureSerial } from "./secureworld.ts";
+import {
+  buildSecureWorld,
+  type SecureParts,
+  type SecureWorld,
+  secureBoard,
+  secureConsole,
+  secureSerial,
+} from "./secureworld.ts";
 import type { Ran, TeeAsk, TeeRig, TeeSaid } from "./teerig.ts";
 
 /** T2 of the agent, s. */
@@ -46,6 +55,8 @@ export class OpteeRig extends QemuRig implements TeeRig {
   private world: SecureWorld | null = null;
   private isSecure = false;
   private asked = 0;
+  /** What has to be done before an agent starts, also after a reset. */
+  private atBoot: readonly string[] = [];
   /** How much of the console was of earlier callers. */
   private saidBefore = 0;
 
@@ -70,8 +81,11 @@ export class OpteeRig extends QemuRig implements TeeRig {
     await this.shell(endOfStory);
     await this.shell(teeEnd);
     this.eventsBefore = this.running.events.length;
-    if (wanted.driver) await this.mustShell("load optee");
-    if (wanted.supplicant) await this.mustShell(supplicantRun);
+    this.atBoot = [
+      ...(wanted.driver ? ["load optee"] : []),
+      ...(wanted.supplicant ? [`pidof tee-supplicant >/dev/null || ${supplicantRun}`] : []),
+    ];
+    for (const command of this.atBoot) await this.mustShell(command);
   }
 
   async run(command: string, withinMs = runMs): Promise<Ran> {
@@ -87,7 +101,8 @@ export class OpteeRig extends QemuRig implements TeeRig {
       `agent ${kenneld} --port ${this.machine.port} --state ${places.state}/kennel`,
       `--promise ${promiseS} --watchdog require --config ${settingsFile} --lab ${options}`,
     ].join(" ");
-    await this.mustShell(`echo '${line}' >${startFile}; sync`);
+    const before = this.atBoot.join("; ");
+    await this.mustShell(`echo '${before}; ${line}' >${startFile}; sync`);
     await this.runAgent();
     await this.plug(true);
     await untilAnswers(this);
@@ -113,6 +128,32 @@ export class OpteeRig extends QemuRig implements TeeRig {
   async answer(id: number, withinMs = answerMs): Promise<TeeSaid> {
     const find = (): TeeSaid | undefined => this.said.find((said) => said.id === id);
     return await this.until(`answer to request ${id}`, find, withinMs);
+  }
+
+  async panicTeeOs(): Promise<void> {
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), "kennel-rig-"));
+    const door = path.join(folder, "door");
+    try {
+      await this.monitor(`gdbserver unix:${door},server=on,wait=off`);
+      for (let tries = 0; tries < momentsMax; tries++) {
+        await this.running.qmp("stop");
+        if (secureKernel.test(await this.monitor("info registers"))) {
+          // Nothing is there: OP-TEE's own handler finds that it is itself that is wrong.
+          return await setRegister(door, programCounter, 0x10n);
+        }
+        await this.running.qmp("cont");
+        await this.wait(momentMs);
+      }
+      throw new Failure("rig.fault", "the TEE OS was never seen at work");
+    } finally {
+      await this.running.qmp("cont");
+      await this.monitor("gdbserver none");
+      fs.rmSync(folder, { recursive: true });
+    }
+  }
+
+  private async monitor(line: string): Promise<string> {
+    return String(await this.running.qmp("human-monitor-command", { "command-line": line }));
   }
 
   async secureWords(): Promise<string> {
@@ -148,6 +189,12 @@ export class OpteeRig extends QemuRig implements TeeRig {
   }
 }
 const secureWordsMax = 65_536;
+/** How QEMU shows a processor in the TEE OS itself: secure, EL1. */
+const secureKernel = /PSTATE=\S+ \S+ S EL1h/;
+/** GDB's number of it on arm64. */
+const programCounter = 32;
+const momentsMax = 500;
+const momentMs = 13;
 
 function heard(text: string): TeeSaid {
   try {

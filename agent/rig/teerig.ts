@@ -47,6 +47,8 @@ export interface TeeRig extends Rig {
   /** Sends it a request and does not wait; gives the request's number. */
   send(ask: TeeAsk): number;
   answer(id: number, withinMs?: number): Promise<TeeSaid>;
+  /** Has the TEE OS go astray at its next moment on the processor: it panics. */
+  panicTeeOs(): Promise<void>;
   /** What the secure world printed lately. */
   secureWords(): Promise<string>;
 }

@@ -1,7 +1,7 @@
 /** Linux's own TEE driver: with OP-TEE below it, and with nothing. */
 import { type Code, exitCodes, policy } from "../../errors.ts";
 import { supplicantRun } from "../opteerig.ts";
-import { AgentEnded, expect } from "../rig.ts";
+import { AgentEnded, bootMs, expect, untilAnswers } from "../rig.ts";
 import { applications } from "../secureworld.ts";
 import { type Story, story } from "../story.ts";
 import type { TeeAsk, TeeRig, TeeSaid } from "../teerig.ts";
@@ -9,7 +9,15 @@ import type { TeeAsk, TeeRig, TeeSaid } from "../teerig.ts";
 type TeeStory = Story<TeeRig>;
 
 /** Commands of the application (test/fixtures/optee/application.c). */
-const command = { echo: 0, count: 1, panic: 2, wait: 3, badAddress: 5, applied: 7 } as const;
+const command = {
+  echo: 0,
+  count: 1,
+  panic: 2,
+  wait: 3,
+  spin: 4,
+  badAddress: 5,
+  applied: 7,
+} as const;
 
 const settings = {
   device: "/dev/tee0",
@@ -204,7 +212,10 @@ async function reloads(rig: TeeRig): Promise<void> {
   await rig.run("sleep 1000 </dev/tee0 & holder=$!");
   await heard(rig, reattach, { errno: "EAGAIN" });
   const told = events(rig, "tee:provider").map(({ because }) => String(because));
-  expect(told.some((because) => /held by pid \d+ \(sleep/.test(because)), told.join("; "));
+  expect(
+    told.some((because) => /held by pid \d+ \(sleep/.test(because)),
+    told.join("; "),
+  );
   await rig.run("kill $holder");
   await heard(rig, reattach, { errno: null, ret: 0 });
   await heard(rig, canary, { errno: null, ret: 0 });
@@ -216,16 +227,46 @@ async function helperKilled(rig: TeeRig): Promise<void> {
   await called(rig);
   const inside = rig.send(call(`once single wait ${milliseconds(insideMs)}`));
   await rig.wait(insideMs / 4);
-  const killed = await rig.run("kill -9 $(pidof -o 1 node | tr ' ' '\\n' | grep -v $(cat /tmp/caller))");
+  const killed = await rig.run(
+    "kill -9 $(pidof -o 1 node | tr ' ' '\\n' | grep -v $(cat /tmp/caller))",
+  );
   expect(killed.status === 0, killed.text);
   const { answer } = await rig.answer(inside);
   expect(answer?.verdict === "outcome_unknown", JSON.stringify(answer));
   await restored(rig, 1);
   await heard(rig, call("idempotent single echo"), answered(1));
   const codes = events(rig, "tee:crashed").map(({ code }) => code);
-  expect(codes.every((code) => code === "EOWNERDEAD"), codes.join());
+  expect(
+    codes.every((code) => code === "EOWNERDEAD"),
+    codes.join(),
+  );
 }
 const insideMs = 8_000;
+
+async function corePanic(rig: TeeRig): Promise<void> {
+  await rig.card({ secureWorld: true, driver: true, supplicant: true });
+  await rig.agent("--tee /dev/tee0", { tee: settings });
+  await rig.caller(settings);
+  await ready(rig);
+  const before = await rig.ask("card.status", {});
+  rig.send(call(`once single spin ${milliseconds(spinMs)}`));
+  await rig.wait(1_000);
+  await rig.panicTeeOs();
+  await rig.until("expiry of the watchdog", () => rig.expiries[0], bootMs);
+  expect(/Panic/.test(await rig.secureWords()), "the TEE OS did not panic");
+  await untilAnswers(rig);
+  const after = await rig.ask("card.status", {});
+  const isNew = after.boot !== before.boot && after.last_cause === "watchdog";
+  expect(isNew, `boot ${after.boot}, cause ${after.last_cause}`);
+  const endMs = rig.now() + readyMs;
+  for (;;) {
+    const { state, sessions } = await rig.ask("tee.state", {});
+    if (state === "ready" && sessions.every(({ open }) => open)) return;
+    expect(rig.now() < endMs, `state ${state}, ${JSON.stringify(sessions)}`);
+    await rig.wait(lookEveryMs);
+  }
+}
+const spinMs = 60_000;
 
 function exitOf(code: Code): number {
   return exitCodes[policy[code].exit];
@@ -241,5 +282,10 @@ export const opteeStories: readonly TeeStory[] = [
   story("an application that panics is opened again, and no other", secure, panics),
   story("a supplicant that dies is waited for, and is restarted", secure, supplicant),
   story("a driver in use is not unloaded, and a free one is", secure, reloads),
+  story(
+    "a TEE OS that panics is a reset by the watchdog, and has its sessions again",
+    secure,
+    corePanic,
+  ),
   story("a helper killed inside a real TEE is outlived", secure, helperKilled),
 ];
