@@ -22,6 +22,8 @@ export const help = `kenneld ${__VERSION__}: guards this card's watchdog and rep
   --tee PATH           the TEE to use, under that policy (/dev/tee0): one that is named is called
                        even when no services are; --tee may be given twice, or --tee-device PATH
   --hand-off FILE      the firmware's hand-off record as a file
+  --access POLICY      keys | open: who may change anything (keys)
+  --authorized-keys F  who may, as OpenSSH lines (STATE/authorized_keys)
   --lab                answer the rig group: faults can be injected over the line
   --version, --help
 
@@ -44,6 +46,8 @@ const optionTypes = {
   tee: { type: "string", multiple: true },
   "tee-device": { type: "string" },
   "hand-off": { type: "string" },
+  access: { type: "string" },
+  "authorized-keys": { type: "string" },
   lab: { type: "boolean" },
   version: { type: "boolean" },
   help: { type: "boolean" },
@@ -75,10 +79,10 @@ function taskOf(option: string): { name: string; every_s: number } {
   throw new Failure("usage.invalid", `--task ${option}: expected NAME=SECONDS`);
 }
 
-/** What begins with a slash is the device, and anything else the policy; the last of each counts. */
+/** A path, or a twin's name, is the device; anything else the policy. The last of each counts. */
 function teeOf(options: Options): { policy: string | undefined; device: string | undefined } {
   const said = options.tee ?? [];
-  const isPath = (word: string): boolean => word.startsWith("/");
+  const isPath = (word: string): boolean => /^(\/|sim:)/.test(word);
   return {
     policy: said.findLast((word) => !isPath(word)),
     device: options["tee-device"] ?? said.findLast(isPath),
@@ -111,9 +115,11 @@ export function settingsOf(options: Options): Settings {
     tasks: options.task?.map(taskOf),
   });
   const tee = present(teeOf(options));
+  const access = present({ policy: options.access, keys_file: options["authorized-keys"] });
   const merged = {
     ...settings,
     ...top,
+    access: { ...settings.access, ...access },
     watchdog: { ...settings.watchdog, ...watchdog },
     tee: { ...settings.tee, ...tee },
   };

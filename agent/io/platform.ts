@@ -11,6 +11,8 @@ export interface Platform {
   randomId(): string;
   /** The hand-off record that firmware left, byte for byte; null when there is none. */
   handOff(): Uint8Array | null;
+  /** What firmware keeps from boot to boot, byte for byte; null when there is none. */
+  firmwareBoots(): Uint8Array | null;
   /** The clock of the hand-off record's times is the agent's own. */
   readonly isOneClock: boolean;
   /** What the early userspace hook left for the agent; null without one. */
@@ -74,6 +76,10 @@ export class LinuxPlatform implements Platform {
   handOff(): Uint8Array | null {
     if (this.handOffFile !== null) return readBytes(this.handOffFile);
     return readVariable(efiVariables.handOff);
+  }
+
+  firmwareBoots(): Uint8Array | null {
+    return readVariable(efiVariables.boot);
   }
 
   /** Names alone: what is in them belongs to others. Source: Documentation/ABI/testing/pstore. */
