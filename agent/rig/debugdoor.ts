@@ -17,6 +17,8 @@ export async function setRegister(
   bytes.writeBigUInt64LE(value);
   const socket = net.connect(socketPath);
   try {
+    // QEMU has registers by number only for those who have asked what there is.
+    await ask(socket, "qXfer:features:read:target.xml:0,ffb");
     const set = await ask(socket, `P${number.toString(16)}=${bytes.toString("hex")}`);
     if (set !== "OK")
       throw new Failure("rig.fault", `QEMU does not set register ${number}: ${set}`);

@@ -36,11 +36,16 @@ const callerPid = "/tmp/caller";
 const settingsFile = `${places.state}/settings.json`;
 export const supplicantRun = "/usr/sbin/tee-supplicant -d";
 
-/** Before a card is used again: the programs of the last story are gone, and so is the driver. */
-const teeEnd = [
-  `kill -9 $(cat ${callerPid}) 2>/dev/null; exec 7>&-; rm -f ${callerPid} ${requests}`,
-  "killall -9 tee-supplicant 2>/dev/null; sleep 0.3",
-  "rmmod optee 2>/dev/null; rmmod tee 2>/dev/null; rm -rf /var/lib/optee-client; true",
+/** Before a card is used again the programs of the last story end. */
+const programsEnd = [
+  `kill -9 $(cat ${callerPid}) $holder 2>/dev/null; exec 7>&-; rm -f ${callerPid} ${requests}`,
+  "killall -9 tee-supplicant 2>/dev/null",
+].join("; ");
+/** And so does the driver, as soon as nobody is inside any more. */
+const driverEnd = [
+  "for try in $(seq 30); do [ -d /sys/module/optee ] || break",
+  "rmmod optee 2>/dev/null || sleep 0.5; done",
+  "rmmod tee 2>/dev/null; rm -rf /var/lib/optee-client",
 ].join("; ");
 
 interface Folders {
@@ -78,8 +83,7 @@ export class OpteeRig extends QemuRig implements TeeRig {
     this.isSecure = wanted.secureWorld;
     if (this.guest === null) await this.powerOn();
     await this.ready();
-    await this.shell(endOfStory);
-    await this.shell(teeEnd);
+    for (const end of [programsEnd, endOfStory, driverEnd]) await this.shell(end);
     this.eventsBefore = this.running.events.length;
     this.atBoot = [
       ...(wanted.driver ? ["load optee"] : []),
@@ -90,9 +94,11 @@ export class OpteeRig extends QemuRig implements TeeRig {
 
   async run(command: string, withinMs = runMs): Promise<Ran> {
     const before = this.console.length;
-    const status = await this.shell(command, withinMs);
+    // The loop that reads what is typed has a status of its own in between two lines.
+    await this.shell(`{ ${command}; }; echo "${ran} $?"`, withinMs);
     const lines = this.console.slice(before).map(({ text }) => text);
-    return { status, text: lines.join("\n") };
+    const end = lines.findLast((text) => new RegExp(`^${ran} \\d+$`).test(text));
+    return { status: Number(end?.slice(ran.length)), text: lines.join("\n") };
   }
 
   async agent(options: string, settings: object = {}): Promise<void> {
@@ -101,8 +107,8 @@ export class OpteeRig extends QemuRig implements TeeRig {
       `agent ${kenneld} --port ${this.machine.port} --state ${places.state}/kennel`,
       `--promise ${promiseS} --watchdog require --config ${settingsFile} --lab ${options}`,
     ].join(" ");
-    const before = this.atBoot.join("; ");
-    await this.mustShell(`echo '${before}; ${line}' >${startFile}; sync`);
+    const lines = [...this.atBoot, line].join("; ");
+    await this.mustShell(`echo '${lines}' >${startFile}; sync`);
     await this.runAgent();
     await this.plug(true);
     await untilAnswers(this);
@@ -165,7 +171,8 @@ export class OpteeRig extends QemuRig implements TeeRig {
   protected override async powerOn(): Promise<void> {
     const { machine, project, logFolder, parts } = this;
     if (this.isSecure && parts === null) throw new Failure("rig.fault", "no secure world");
-    if (this.isSecure && parts !== null) {
+    // One image serves both kinds of card.
+    if (parts !== null) {
       const source = path.join(project, "test/fixtures/optee");
       this.world ??= await buildSecureWorld(parts, source, logFolder, machine);
     }
@@ -188,6 +195,7 @@ export class OpteeRig extends QemuRig implements TeeRig {
     });
   }
 }
+const ran = "ran with status";
 const secureWordsMax = 65_536;
 /** How QEMU shows a processor in the TEE OS itself: secure, EL1. */
 const secureKernel = /PSTATE=\S+ \S+ S EL1h/;
