@@ -58,6 +58,8 @@ export const policy = {
   "wire.too_large": { exit: "protocol", rc: "too_large" },
   "wire.version": { exit: "protocol", rc: "too_new" },
   "wire.unsupported": { exit: "refused", rc: "unsupported" },
+  "standard.refused": { exit: "refused", rc: "unknown" },
+  "card.held": { exit: "busy", rc: "busy" },
   "boot.not_installed": { exit: "refused", rc: "bad_state" },
   "boot.not_armed": { exit: "refused", rc: "bad_state" },
   "boot.out_of_order": { exit: "refused", rc: "bad_state" },

@@ -1,9 +1,11 @@
 /** kenneld: builds the real world around the agent, starts it, and keeps its serial line open. */
 import { writeSync } from "node:fs";
+import { join } from "node:path";
 import { Agent } from "./agent.ts";
 import { configure } from "./config.ts";
 import { findTee, findWatchdog, type Log, labFaults, openDisk, takeOver } from "./devices.ts";
 import { exitCodes, Failure } from "./errors.ts";
+import { FileAuthority } from "./io/authority.ts";
 import { findBootControls } from "./io/bootcontrols.ts";
 import { RealClock } from "./io/clock.ts";
 import { sha256 } from "./io/digest.ts";
@@ -72,15 +74,17 @@ function run(argv: string[]): void {
   const { watchdog, problem } = findWatchdog(settings, config, clock, manager, log);
   takeOver(manager, watchdog);
   const tee = findTee(settings, config, clock);
+  const folder = settings.state ?? stateFolder;
   const agent = new Agent(
     {
       clock,
-      disk: openDisk(settings.state ?? stateFolder, log),
+      disk: openDisk(folder, log),
       platform: new LinuxPlatform(options["hand-off"] ?? null),
       watchdog,
       watchdogProblem: problem,
       tee,
       supervisor: manager,
+      authority: new FileAuthority(settings.access?.keys_file ?? join(folder, "authorized_keys")),
       controls: findBootControls(),
       runProgram,
       sha256,

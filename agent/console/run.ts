@@ -1,8 +1,12 @@
 /** One run of the console: which card is meant, how it is reached, and how the outcome is said. */
+import { hostname } from "node:os";
 import { exitCodes, Failure } from "../errors.ts";
 import { listPorts } from "../io/serialfault.ts";
 import { parseAddress } from "../io/transports/address.ts";
+import { envelopeTextMax } from "../wire/cose.ts";
+import { Authority } from "./authority.ts";
 import type { Context, Hello, Outcome } from "./context.ts";
+import { findSigners } from "./keys.ts";
 import { greet, open, type PortSettings, type Session, type Target } from "./session.ts";
 import { type Paint, painter, withoutControls } from "./show.ts";
 import type { Terminal } from "./terminal.ts";
@@ -30,6 +34,9 @@ export interface GlobalOptions {
   readonly seed: number;
   readonly json?: boolean;
   readonly timeout: number;
+  /** The key to sign with, and the card that is meant. */
+  readonly key?: string;
+  readonly device?: string;
   /** Seconds; true: for ever. */
   readonly waitLock?: number | true;
   readonly evict?: true;
@@ -116,14 +123,18 @@ export class Run {
     act: (context: Context) => Promise<Outcome> | Outcome,
   ): Promise<void> {
     const { paint } = this;
-    await this.onLine(options, async ({ link, clock }) =>
-      act({ link, clock, paint, hello: await greet(link) }),
-    );
+    await this.onLine(options, async (session) => {
+      const { link, clock } = session;
+      const hello = await greet(link);
+      this.authorise(options, session, hello);
+      return act({ link, clock, paint, hello });
+    });
   }
 
   /** Does `act` on whatever is at the other end of the line. A signal ends it at once. */
   async onLine(options: GlobalOptions, act: (session: Session) => Promise<Outcome>): Promise<void> {
     const session = await this.unlessStopped(this.open(options));
+    this.authorise(options, session, null);
     try {
       await this.unlessStopped(act(session).then((outcome) => this.print(outcome)));
     } finally {
@@ -139,11 +150,17 @@ export class Run {
     const session = await this.unlessStopped(this.open(options));
     try {
       const hello = await this.unlessStopped(greet(session.link));
+      this.authorise(options, session, hello);
       // Whoever was asked to make way once is not asked again for every loss of the line.
-      const { evict: _evict, ...again } = options;
-      const target = this.target(again);
+      const { evict: _evict, ...later } = options;
+      const target = this.target(later);
       const comesBack = target.kind === "port" && !target.path.startsWith("file:");
-      await this.print(await act(session, hello, comesBack ? () => this.open(again) : null));
+      const reopen = async (): Promise<Session> => {
+        const again = await this.open(later);
+        this.authorise(options, again, hello);
+        return again;
+      };
+      await this.print(await act(session, hello, comesBack ? reopen : null));
     } finally {
       session.close();
     }
@@ -162,6 +179,18 @@ export class Run {
     await outcome.afterwards?.();
   }
 
+  /** From now on what takes authority goes out signed, where there is a key. */
+  private authorise(options: GlobalOptions, { link, clock }: Session, hello: Hello | null): void {
+    const { env } = this.setting;
+    link.authority = new Authority(link, {
+      clock,
+      tags: hello?.tags ?? null,
+      signers: () => findSigners(options.key, env),
+      seat: seatOf(env.KENNEL_SEAT ?? hostname()),
+      device: options.device,
+    });
+  }
+
   private async unlessStopped<T>(work: Promise<T>): Promise<T> {
     const { stop } = this.setting;
     let onStop = (): void => {};
@@ -176,4 +205,9 @@ export class Run {
       stop.removeEventListener("abort", onStop);
     }
   }
+}
+
+/** Printable, and no longer than an envelope takes. */
+function seatOf(name: string): string {
+  return name.replace(/[^\x21-\x7e]/g, "").slice(0, envelopeTextMax);
 }

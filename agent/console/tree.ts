@@ -1,18 +1,30 @@
 /** The commands and options of `kennel`, and what each of them starts. */
 import { Command } from "commander";
+import { plantAccess } from "./accesstree.ts";
 import { history, type TimelineOptions, timeline } from "./boot.ts";
 import { mustConfirm } from "./context.ts";
 import { doctor } from "./doctor.ts";
 import { listExits, showExits } from "./exits.ts";
 import { explainFile, wdtExplain } from "./explain.ts";
+import { getFile } from "./files.ts";
 import { echo, hello, reset, resetEffect } from "./hello.ts";
 import { milliseconds, positive, seconds, whole } from "./numbers.ts";
 import { protect } from "./protect.ts";
 import { followReports, parseSince, reports } from "./reports.ts";
 import { injectFault, rigFaults } from "./rig.ts";
 import type { GlobalOptions, Run } from "./run.ts";
+import { type SettingsOptions, settings } from "./settings.ts";
 import { status } from "./status.ts";
-import { teeCrash, teeStatus } from "./tee.ts";
+import {
+  recoverEffect,
+  teeCrash,
+  teeCrashes,
+  teeRecover,
+  teeSessions,
+  teeStatus,
+  teeUnquarantine,
+  unquarantineEffect,
+} from "./tee.ts";
 import { plantLines, portOptions, portsHelp } from "./treelines.ts";
 import {
   disarmEffect,
@@ -43,6 +55,8 @@ export function plant(run: Run, hear: (text: string) => void): Command {
     .option("--sim", "take a private simulated card instead")
     .option("--seed <number>", "seed of the simulated card", whole, 1)
     .option("--json", "print exactly one JSON object, errors included")
+    .option("--key <file>", "sign with this key (~/.config/kennel/id_ed25519, or ssh-agent)")
+    .option("--device <name>", "sign for this card alone, as access status calls it")
     .option("--timeout <seconds>", "how long to wait for one answer", seconds, timeoutDefaultS)
     .configureHelp({ showGlobalOptions: true })
     .configureOutput({ writeOut: hear, writeErr: hear, outputError: () => {} })
@@ -57,6 +71,7 @@ export function plant(run: Run, hear: (text: string) => void): Command {
   plantWatchdog(program, run, globals);
   plantTee(program, run, globals);
   plantReports(program, run, globals);
+  plantAccess(program, run, globals);
   plantRig(program, run, globals);
   plantLines(program, run, globals);
   plantSimulated(program, run, globals);
@@ -64,7 +79,7 @@ export function plant(run: Run, hear: (text: string) => void): Command {
   return program;
 }
 
-type Globals = () => GlobalOptions;
+export type Globals = () => GlobalOptions;
 
 function plantCard(program: Command, run: Run, globals: Globals): void {
   program
@@ -90,11 +105,27 @@ function plantCard(program: Command, run: Run, globals: Globals): void {
   program
     .command("reset")
     .description("restart the card")
+    .option("--force", "although somebody holds the card")
     .option("--yes", "really")
-    .action(({ yes }: Confirmed) => {
+    .action(({ yes, force }: Confirmed & { force?: true }) => {
       mustConfirm(yes, resetEffect);
-      return run.onLine(globals(), ({ link }) => reset(link));
+      return run.onLine(globals(), ({ link }) => reset(link, force));
     });
+  program
+    .command("get <file>")
+    .description("a file of the card: /journal, /log, /timeline.svg, /crash/0; any SMP server")
+    .option("--out <file>", "into this file instead of onto the screen")
+    .action((file: string, { out }: { out?: string }) =>
+      run.onLine(globals(), ({ link }) => getFile(link, file, out)),
+    );
+  program
+    .command("settings [name] [value]")
+    .description("the card's settings; with a value, change one")
+    .option("--default", "back to what the card's settings file says")
+    .option("--save", "keep what is set over restarts of the agent")
+    .action((name: string | undefined, value: string | undefined, options: SettingsOptions) =>
+      run.onLine(globals(), ({ link }) => settings(link, run.paint, name, value, options)),
+    );
 }
 
 function plantBoot(program: Command, run: Run, globals: Globals): void {
@@ -164,6 +195,30 @@ function plantTee(program: Command, run: Run, globals: Globals): void {
     .command("status")
     .description("its state, its sessions and its crashes")
     .action(() => run.onCard(globals(), teeStatus));
+  tee
+    .command("sessions")
+    .description("its sessions with the security services")
+    .action(() => run.onCard(globals(), teeSessions));
+  tee
+    .command("crashes")
+    .description("its latest crashes, and what they were answered with")
+    .action(() => run.onCard(globals(), teeCrashes));
+  tee
+    .command("recover")
+    .description("restore a TEE that was given up, and forgive what was held against it")
+    .option("--yes", "really")
+    .action(({ yes }: Confirmed) => {
+      mustConfirm(yes, recoverEffect);
+      return run.onCard(globals(), teeRecover);
+    });
+  tee
+    .command("unquarantine [command]")
+    .description("allow a command that crashed it again, such as keystore#7; all without a name")
+    .option("--yes", "really")
+    .action((name: string | undefined, { yes }: Confirmed) => {
+      mustConfirm(yes, unquarantineEffect(name));
+      return run.onCard(globals(), (card) => teeUnquarantine(card, name));
+    });
   tee
     .command("crash")
     .description("crash it; only simulated cards and lab images do that")
@@ -286,11 +341,12 @@ function find(program: Command, topic: readonly string[]): Command {
   }, program);
 }
 
-function group(program: Command, name: string, description: string): Command {
+/** A command with commands of its own. */
+export function group(program: Command, name: string, description: string): Command {
   return program.command(name).description(description).helpCommand(false);
 }
 
-interface Confirmed {
+export interface Confirmed {
   readonly yes?: true;
 }
 
