@@ -23,8 +23,8 @@ export function standardAnswers(agent: Agent): Handlers {
     "os.echo": ({ d }) => ({ r: d }),
     "os.taskstat": () => taskStat(agent),
     "os.datetime": () => ({ datetime: new Date(io.clock.wallMs()).toISOString().slice(0, 23) }),
-    "os.reset": () => {
-      agent.reset("host");
+    "os.reset": (_request, line) => {
+      agent.reset("host", line);
       return {};
     },
     // The largest packet plus 4: clients subtract the length and the checksum of the frame.

@@ -3,7 +3,7 @@
  * reads the hand-off record, keeps the boot record, and runs machines/boot.ts from hand-off on.
  */
 import type { AgentConfig } from "../config.ts";
-import type { AgentEvent } from "../events.ts";
+import type { AgentEvent, Beginning } from "../events.ts";
 import type { Clock } from "../io/clock.ts";
 import type { Disk } from "../io/disk.ts";
 import type { Platform } from "../io/platform.ts";
@@ -21,7 +21,7 @@ import type { ResponseOf } from "../wire/commands.ts";
 import type { HandOff } from "../wire/handoff.ts";
 import { fromHandOff, wayTo, whatIsLeft } from "./arrival.ts";
 import { bootCodec } from "./bootcodec.ts";
-import { historyOf, stagesOf, timelinesOf } from "./boottold.ts";
+import { begunWith, bootNumber, historyOf, stagesOf, timelinesOf } from "./boottold.ts";
 
 export interface BootIo {
   readonly clock: Clock;
@@ -137,7 +137,7 @@ export class BootHead {
   }
 
   /** Tells of this start and of every ended boot the host has not been told of yet. */
-  tell(): void {
+  tell(rest: Pick<Beginning, "epoch" | "tee_crashes" | "crash_records">): void {
     const { value, outcome } = this.journal;
     if (outcome !== "current" && outcome !== "absent") {
       this.emit({ kind: "journal:recovered", file: "boot", outcome });
@@ -148,7 +148,9 @@ export class BootHead {
     const last = value.past.at(-1);
     const restart = last?.cause === "agent_restart";
     const cause = last?.cause ?? "unknown";
-    this.emit({ kind: "agent:started", version: this.config.version, cause, restart });
+    const { version, name } = this.config;
+    const own = { name, ...begunWith(value), ...rest };
+    this.emit({ kind: "agent:started", version, cause, restart, ...own });
     if (last !== undefined && !restart && this.evidence !== null) {
       this.emit({ kind: "boot:evidence", cause, evidence: evidenceText(this.evidence) });
     }
@@ -393,8 +395,4 @@ export class BootHead {
         return;
     }
   }
-}
-
-function bootNumber(id: string): number {
-  return Number.parseInt(id, 10);
 }

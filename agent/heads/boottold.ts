@@ -1,6 +1,6 @@
 /** How boots are told over the wire: this one's stages and those before it. Pure. */
 import { type BootPlan, budgetMs } from "../machines/boot.ts";
-import type { BootEntry } from "../machines/bootrecord.ts";
+import type { BootEntry, BootRecord } from "../machines/bootrecord.ts";
 import type { StageLog } from "../machines/stagelog.ts";
 import type { ResponseOf } from "../wire/commands.ts";
 
@@ -52,6 +52,18 @@ export function historyOf(boots: readonly BootEntry[]): ResponseOf<"boot.history
       }),
     ),
   };
+}
+
+/** The slot that runs, as the record has it when an agent starts. */
+export function begunWith({ current, failures }: BootRecord) {
+  const slot = current?.slot ?? "a";
+  const confirmed = current?.confirmed === true;
+  return { slot, confirmed, failures: slot === "safe" ? 0 : failures[slot] };
+}
+
+/** Boot ids begin with a number that counts up. */
+export function bootNumber(id: string): number {
+  return Number.parseInt(id, 10);
 }
 
 function budget(

@@ -46,6 +46,8 @@ export interface Words {
 }
 
 export class LastWords {
+  /** The events before the last words that `read` found, oldest first; null when it found none. */
+  found: readonly { atMs: number; kind: string; data: string }[] | null = null;
   private readonly disk: Disk;
   /** The file holds something that has been read or taken back. */
   private spent = false;
@@ -93,6 +95,7 @@ export class LastWords {
     if (found === undefined || found.machine === machine) return null;
     if (previous !== undefined && found.boot !== previous) return null;
     const { boot, cause, culprit, stage, atMs, refreshedMs, deadlineMs, events } = found;
+    this.found = events;
     return {
       kind: "boot:last_words",
       boot,

@@ -333,6 +333,7 @@ export class World {
   private platform(): Platform {
     return {
       machineBootId: () => `machine-${this.boots}`,
+      deviceId: () => `sim-${this.options.seed}`,
       randomId: () => this.hex(8),
       handOff: () => this.record,
       isOneClock: true,
@@ -340,6 +341,7 @@ export class World {
       resetCause: () => (this.cause === "watchdog" ? "unknown" : this.cause),
       crashRecords: () => this.crashRecords.slice(),
       panicText: (records) => (records.length === 0 ? "" : "simulated panic"),
+      crashText: (records) => records.map((record) => `== ${record}`).join("\n"),
       commandLine: () => "",
       reboot: () => {
         this.clock.at(this.clock.now() + rebootMs, () => this.reset("reboot"));

@@ -186,6 +186,7 @@ function boot(disk: SimDisk, machine: string, changes: Partial<HandOff> = {}) {
   clock.advance(10_000);
   const platform: Platform = {
     machineBootId: () => machine,
+    deviceId: () => "unknown",
     randomId: () => "12345678",
     handOff: () => encodeHandOff({ ...handOff, ...changes }),
     isOneClock: false,
@@ -193,6 +194,7 @@ function boot(disk: SimDisk, machine: string, changes: Partial<HandOff> = {}) {
     resetCause: () => "unknown",
     crashRecords: () => [],
     panicText: () => "",
+    crashText: () => "",
     commandLine: () => "",
     reboot: () => undefined,
     names: () => ({ os: "", host: "", release: "", version: "", machine: "" }),
@@ -202,7 +204,7 @@ function boot(disk: SimDisk, machine: string, changes: Partial<HandOff> = {}) {
     told.push(event);
   });
   head.open(null);
-  head.tell();
+  head.tell({ epoch: 1, tee_crashes: 0, crash_records: 0 });
   head.start();
   const [watchdog] = new Machine().find();
   assert.is(watchdog, undefined);
