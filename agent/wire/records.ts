@@ -31,6 +31,11 @@ export function readRecords(magic: string, bytes: Uint8Array): Records {
   return { ...segment, generation: Math.max(segment.generation, 0) };
 }
 
+/** Of the record that a log begins with; null when it does not begin with a good one. */
+export function generationOf(magic: string, bytes: Uint8Array): number | null {
+  return readRecord(magic, bytes, 0)?.generation ?? null;
+}
+
 function readRecord(
   magic: string,
   bytes: Uint8Array,

@@ -225,6 +225,7 @@ ledger("a spool that is full drops state before safety, oldest first, and counts
     lastSeq: 2 * pendingMax + 50,
     acknowledged: 0,
     dropped: pendingMax + 50,
+    droppedSafety: 150,
   });
 });
 
