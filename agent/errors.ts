@@ -84,6 +84,7 @@ export const policy = {
   "report.stale": { exit: "lost", rc: "no_entry" },
   "reset.none": { exit: "not_found", rc: "no_entry" },
   "reset.held": { exit: "refused", rc: "busy" },
+  "card.other": { exit: "lost", rc: "unknown" },
   "card.lacks": { exit: "refused", rc: "unsupported" },
   "tee.missing": { exit: "not_found", rc: "no_entry" },
   "tee.unavailable": { exit: "refused", rc: "busy" },

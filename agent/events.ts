@@ -102,8 +102,8 @@ export type AgentEvent =
   | { kind: "tee:context_refused"; problem: string }
   | { kind: "tee:quarantined"; service: string; command: number }
   | { kind: "tee:rung"; rung: string; because: string }
-  | { kind: "tee:degraded"; because: string }
-  | { kind: "tee:escalated"; because: string }
+  | { kind: "tee:degraded"; because: string; epoch?: number }
+  | { kind: "tee:escalated"; because: string; epoch: number }
   | { kind: "tee:helper"; because: string }
   | { kind: "tee:provider"; because: string }
   /** A crash record waits for a host, gave way to another, or has been taken. */

@@ -44,9 +44,13 @@ export class Subscriber {
   /** The host acknowledged: it lives, and the window moves on. */
   acknowledged(nowMs: number): void {
     this.renew(nowMs, leaseMs.usual);
-    this.sent = this.sent.filter((report) => this.ledger.pending.includes(report));
+    this.forgetAcknowledged();
     this.resendAfterMs = resendMs.first;
     this.resendAtMs = this.sent.length === 0 ? Infinity : nowMs + this.resendAfterMs;
+  }
+
+  private forgetAcknowledged(): void {
+    this.sent = this.sent.filter((report) => this.ledger.pending.includes(report));
   }
 
   /** Pushes what may be sent now; `push` returns false when the line takes no more. */
@@ -56,6 +60,8 @@ export class Subscriber {
       this.resendAfterMs = Math.min(this.resendAfterMs * 2, resendMs.max);
       this.resendAtMs = Infinity;
     }
+    // What another host has acknowledged meanwhile is in nobody's way.
+    if (this.sent.length >= windowMax) this.forgetAcknowledged();
     const { after } = this;
     const last = this.sent.at(-1) ?? after;
     const wanted = last === null ? this.ledger.pending : this.ledger.after(last.boot, last.seq);

@@ -118,10 +118,13 @@ const changes: Readonly<Record<string, Change>> = {
     promise_ms: countOf(promise_ms),
   }),
   "wdt:disarmed": (state) => ({
-    ...without(state, "withheld", "hold_until_ms"),
+    ...without(state, "withheld", "hold_until_ms", "reset"),
     armed: false,
   }),
-  "wdt:withheld": (_state, { culprit }) => ({ withheld: textOf(culprit) }),
+  "wdt:withheld": (state, { culprit }) => ({
+    ...without(state, "hold_until_ms"),
+    withheld: textOf(culprit),
+  }),
   "wdt:pre_reset": (_state, { cause, culprit, deadline_ms }) => ({
     reset: {
       cause: oneOf(causes, cause) ?? "unknown",
@@ -142,8 +145,10 @@ const changes: Readonly<Record<string, Change>> = {
       crashes: (state.tee.crashes ?? 0) + 1,
     }),
   "tee:restored": restored,
-  "tee:degraded": (state) => tee(state, { trouble: "degraded" }),
-  "tee:escalated": (state) => tee(state, { trouble: "escalated" }),
+  "tee:degraded": (state, { epoch }) =>
+    tee(state, { trouble: "degraded", ...(epoch === undefined ? {} : { epoch: countOf(epoch) }) }),
+  "tee:escalated": (state, { epoch }) =>
+    tee(state, { trouble: "escalated", epoch: countOf(epoch) }),
   "tee:unavailable": (state, { service }) => {
     const others = state.tee.unavailable.filter((name) => name !== service);
     return tee(state, { unavailable: [...others, textOf(service)].slice(-servicesMax) });
