@@ -5,6 +5,7 @@ import type { Handlers } from "./heads/host.ts";
 import type { Finding } from "./machines/doctor.ts";
 import { reportAnswers } from "./reportanswers.ts";
 import { standardAnswers } from "./standardanswers.ts";
+import { tagsOf } from "./tags.ts";
 import { contractVersion, type ResponseOf, type WatchdogState } from "./wire/commands.ts";
 import { cutTexts } from "./wire/shape.ts";
 
@@ -78,7 +79,6 @@ function watchdogChanges(agent: Agent): Handlers {
 
 function hello(agent: Agent): ResponseOf<"card.hello"> {
   const { judgement } = agent.watchdog;
-  const powers = agent.tee.status().powers.map((power) => `tee.${power}`);
   const simulated = judgement.backend === "simulated";
   return {
     name: agent.config.name,
@@ -88,13 +88,7 @@ function hello(agent: Agent): ResponseOf<"card.hello"> {
     boot: agent.boot.id,
     uptime_ms: Math.round(agent.io.clock.now()),
     simulated,
-    tags: [
-      `wdt.${judgement.backend}`,
-      ...(agent.watchdog.bootStatus === null ? [] : ["wdt.reset_cause"]),
-      "report.subscribe",
-      ...powers,
-      ...(Object.keys(agent.io.faults).length > 0 ? ["rig"] : []),
-    ],
+    tags: tagsOf(agent),
   };
 }
 

@@ -1,4 +1,4 @@
-/** A host that attaches late: takes the card's state, then keeps it up to date by what is pushed. */
+/** A host that comes late: takes the card's state, then keeps it up to date by what is pushed. */
 import { fold } from "../agent/machines/cardstate.ts";
 import type { SimLine } from "../agent/sim/port.ts";
 import type { World } from "../agent/sim/world.ts";
@@ -42,6 +42,12 @@ export class LateHost {
 
   send(name: CommandName, body: Body): void {
     this.line.host.write(enframe(this.message(name, body)));
+  }
+
+  /** A read of any group and command, known or not. */
+  raw(group: number, command: number): void {
+    const header = { version: 1, op: "read", group, seq: 1, command } as const;
+    this.line.host.write(enframe(encodeMessage({ ...header, body: {} })));
   }
 
   /** Several requests in one packet. */

@@ -1,4 +1,4 @@
-/** `kennel inventory`: which cards there are, from themselves or, while they are silent, a store. */
+/** `kennel inventory`: which cards there are, from themselves or from a store. */
 import { exitCodes, Failure } from "../errors.ts";
 import type { CardState } from "../wire/cardstate.ts";
 import { Archive, askState, cardName, cardsIn, readStore } from "./archive.ts";

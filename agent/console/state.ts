@@ -9,10 +9,6 @@ import { count, fields, harmless, type Paint, span } from "./show.ts";
 
 /** As the card itself has it. */
 export async function liveState({ link, hello, paint }: Context): Promise<Outcome> {
-  if (!hello.tags.includes("report.state")) {
-    const message = "this card's agent is older than its state: ask for `status` instead.";
-    throw new Failure("card.lacks", message, { evidence: { tag: "report.state" } });
-  }
   const state = await askState(link);
   const { device = "unknown" } = hello;
   return { data: { device, state }, text: showState(harmless(state), harmless(device), paint) };
