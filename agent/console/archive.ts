@@ -115,13 +115,24 @@ export class Archive {
     }
   }
 
-  /** Who it is and how it stands: to begin with, after a gap, and with every new connection. */
-  async attach(link: Link): Promise<void> {
+  /**
+   * Who it is and how it stands: to begin with, after a gap, and with every new connection.
+   * `keep`: the card keeps its reports; else those are acknowledged that were stored before, by a
+   * run that ended between the two.
+   */
+  async attach(link: Link, keep: boolean): Promise<void> {
     const { device = "unknown", tags, ...hello } = await link.request("card.hello", {});
     const { name, version, boot, uptime_ms } = hello;
     this.store.card({ device, name, version, boot, uptime_ms });
     if (tags.includes("report.state")) this.store.state(await askState(link));
     this.store.flush();
+    if (keep) return;
+    const { boots } = await link.request("report.snapshot", {});
+    for (const known of boots) {
+      const seq = this.store.lastOf(known.boot);
+      if (seq <= known.acknowledged) continue;
+      await link.request("report.acknowledge", { boot: known.boot, seq });
+    }
   }
 
   /** Synced on return: the card may forget them. */

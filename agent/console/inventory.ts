@@ -80,7 +80,7 @@ async function askCard(
 async function begin(folder: string, { link }: Session): Promise<void> {
   const archive = await Archive.open(folder, await greet(link));
   try {
-    await archive.attach(link);
+    await archive.attach(link, true);
   } finally {
     archive.close();
   }

@@ -34,7 +34,7 @@ export function parseSince(text: string, boot: string): Position {
 
 export async function reports({ link, paint }: Context, options: ReportsOptions): Promise<Outcome> {
   const { archive } = options;
-  await archive?.attach(link);
+  await archive?.attach(link, options.keep);
   const inbox = new Inbox(options.since ?? archive?.store.position ?? null);
   const found: Report[] = [];
   for (let reads = 0; reads < readsMax; reads++) {
@@ -46,7 +46,7 @@ export async function reports({ link, paint }: Context, options: ReportsOptions)
     if (!answer.more || fresh.length === 0) break;
   }
   archive?.keep(found, inbox.gaps);
-  if (inbox.gaps.length > 0) await archive?.attach(link);
+  if (inbox.gaps.length > 0) await archive?.attach(link, options.keep);
   const acknowledge = async (): Promise<void> => {
     for (const [boot, seq] of newest(found)) {
       await link.request("report.acknowledge", { boot, seq });
@@ -130,7 +130,7 @@ export async function followReports(options: FollowArguments): Promise<Outcome> 
     stop: options.stop,
     reopen: options.reopen,
     note: (text) => terminal.err(`kennel: ${text}\n`),
-    attached: async ({ link }) => archive?.attach(link),
+    attached: async ({ link }) => archive?.attach(link, options.keep),
     deliver: async (batch, gaps) => {
       archive?.keep(batch, gaps);
       if (quiet) kept.push(...batch.slice(0, Math.max(followedMax - kept.length, 0)));

@@ -1,5 +1,6 @@
 /** The commands of `kennel` about reports, stores, crash records and announced resets. */
 import type { Command } from "commander";
+import { Failure } from "../errors.ts";
 import { Archive, storeFolder } from "./archive.ts";
 import { mustConfirm } from "./context.ts";
 import { crashGet, crashList } from "./crashes.ts";
@@ -50,6 +51,10 @@ function plantRead(program: Command, run: Run, globals: Globals): void {
       const { since, follow } = options;
       const keep = options.keep === true;
       const folder = folderOf(run, options.store);
+      if (folder !== null && since !== undefined) {
+        // What is skipped would count as stored, and the card would be told to forget it.
+        throw new Failure("usage.invalid", "give --since or --store, not both.");
+      }
       const position = (boot: string) => (since === undefined ? null : parseSince(since, boot));
       const { stop, terminal } = run.setting;
       const { paint, isJson } = run;

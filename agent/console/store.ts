@@ -89,6 +89,11 @@ export class Store {
     return boot === undefined || seq === undefined ? null : { boot, seq };
   }
 
+  /** The last report of a boot on stable storage; 0 without any. */
+  lastOf(boot: string): number {
+    return this.stored.get(boot) ?? 0;
+  }
+
   isKnown({ boot, seq }: Position): boolean {
     return seq <= (this.taken.get(boot) ?? 0);
   }
