@@ -157,6 +157,7 @@ async function bundlePrograms(esbuild, version) {
       "kenneld.bundle": "agent/main.ts",
       kennel: "agent/console/main.ts",
       "kennel-tee": "agent/teehelper.ts",
+      "kennel-teetwin": "agent/teetwin.ts",
     },
     outdir: stage,
     // Code that runs from the cache has no loader for import(): it becomes require.

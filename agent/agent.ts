@@ -7,15 +7,18 @@ import { answers } from "./answers.ts";
 import type { AgentConfig } from "./config.ts";
 import { CrashStore } from "./crashstore.ts";
 import { Broken, Failure } from "./errors.ts";
-import { type AgentEvent, EventRing, eventClass } from "./events.ts";
+import { type AgentEvent, EventRing, eventClass, queueMax } from "./events.ts";
+import { Files } from "./files.ts";
+import { makeFile } from "./filetree.ts";
+import { AccessHead } from "./heads/access.ts";
 import { BootHead } from "./heads/boot.ts";
 import { BootControls } from "./heads/bootcontrols.ts";
 import { HostHead, type Line } from "./heads/host.ts";
-import { ownCheck } from "./heads/ownchecks.ts";
 import { PostMortem } from "./heads/postmortem.ts";
 import { ProtectionHead } from "./heads/protection.ts";
-import { ReadinessHead } from "./heads/readiness.ts";
+import type { ReadinessHead } from "./heads/readiness.ts";
 import { Resets, resetDelayMs } from "./heads/resets.ts";
+import { ShortLives } from "./heads/shortlives.ts";
 import { Supervision } from "./heads/supervision.ts";
 import { TeeHead } from "./heads/tee.ts";
 import { TeeMemory } from "./heads/teememory.ts";
@@ -24,11 +27,10 @@ import type { Port } from "./io/port.ts";
 import { Ledger } from "./ledger.ts";
 import { beginning, fold } from "./machines/cardstate.ts";
 import type { TeeConfig } from "./machines/teeconfig.ts";
+import { readinessHead } from "./readinessparts.ts";
+import { RuntimeSettings } from "./runtimesettings.ts";
 import type { CardState } from "./wire/cardstate.ts";
 import type { ResponseOf } from "./wire/commands.ts";
-
-/** Inputs waiting; more than that is a flood, and what came last is refused. */
-export const queueMax = 256;
 
 type Input =
   | { kind: "bytes"; line: Line; bytes: Uint8Array }
@@ -39,7 +41,8 @@ type Input =
 
 export class Agent {
   readonly io: AgentIo;
-  readonly config: AgentConfig;
+  readonly settings: RuntimeSettings;
+  readonly files: Files;
   readonly ring = new EventRing();
   readonly boot: BootHead;
   readonly watchdog: WatchdogHead;
@@ -49,10 +52,14 @@ export class Agent {
   readonly ready: ReadinessHead;
   readonly ledger: Ledger;
   readonly protection: ProtectionHead;
+  /** The most inputs that waited at a time. */
+  readonly peaks = { queue: 0 };
+  private readonly lives: ShortLives;
   readonly resets: Resets;
   readonly crashes: CrashStore;
   /** What the reports of this boot add up to. */
   state: CardState;
+  readonly access: AccessHead;
   private readonly teeMemory: TeeMemory;
   private readonly postMortem: PostMortem;
   private readonly supervision: Supervision;
@@ -60,13 +67,16 @@ export class Agent {
   private deviceId: string | null = null;
   private draining = false;
   private stopping = false;
+  private resetting = false;
   private cancelWake: () => void = () => undefined;
   private wakeMs = Infinity;
 
   /** Looks at everything and touches nothing that counts; a Failure when it may not go on. */
-  constructor(io: AgentIo, config: AgentConfig) {
+  constructor(io: AgentIo, given: AgentConfig) {
     this.io = io;
-    this.config = config;
+    this.settings = new RuntimeSettings(io.disk, given);
+    this.files = new Files(io.clock, (name) => makeFile(this, name));
+    const { config } = this;
     const emit = (event: AgentEvent): void => this.emit(event);
     this.resets = new Resets(this, emit, () => {
       this.stopping = true;
@@ -92,6 +102,7 @@ export class Agent {
       config,
     );
     this.boot.open(this.watchdog.bootStatus);
+    this.lives = new ShortLives(this.boot, this.watchdog);
     this.crashes = new CrashStore(io.disk, io.sha256);
     this.ledger = new Ledger(io.disk, this.boot.id);
     this.state = beginning(this.boot.id);
@@ -99,22 +110,34 @@ export class Agent {
     this.teeMemory = new TeeMemory(io.disk, machine, config.tee, io.clock.now());
     this.tee = this.teeHead(io, config.tee);
     this.controls = new BootControls(io.controls, emit);
-    this.ready = this.readinessHead(io, config);
+    this.ready = readinessHead(this, config, (culprit) => this.resets.withhold(culprit));
     this.protection = new ProtectionHead(this, emit);
-    const { clock } = io;
+    this.access = new AccessHead({ clock: io.clock, emit }, config.access);
+    const allow = this.access.allow.bind(this.access);
     const device = (): string => this.device;
-    this.host = new HostHead({ clock, ledger: this.ledger, device, emit }, answers(this));
+    const { ledger } = this;
+    this.host = new HostHead({ clock: io.clock, ledger, device, emit, allow }, answers(this));
+  }
+
+  /** The settings in effect. */
+  get config(): AgentConfig {
+    return this.settings.config;
   }
 
   /** Takes over the watchdog and begins to work. */
   start(): void {
+    this.settings.tell((event) => this.emit(event));
     const { epoch, crashes: tee_crashes } = this.tee.status();
     this.boot.tell({ epoch, tee_crashes, crash_records: this.crashes.count });
     const words = this.resets.heard();
     if (words !== null) this.emit(words);
     this.boot.start();
+    this.access.start();
     const { leftMs, refreshedAgoMs, found } = this.watchdog;
-    this.watchdog.start();
+    this.lives.start(
+      (event) => this.emit(event),
+      (culprit) => this.resets.withhold(culprit),
+    );
     // Arming set the counter anew: one that shows the same as before does not count at all.
     const isFrozen = this.watchdog.leftMs === leftMs;
     this.boot.adopted(isFrozen ? null : leftMs, found);
@@ -146,8 +169,10 @@ export class Agent {
     this.post({ kind: "call", act });
   }
 
-  /** Answers a reset command; `line`: the one that it came on. */
+  /** Answers a reset command, once; `line`: the one that it came on. */
   reset(by: string, line: Line | null = null): void {
+    if (this.resetting) return;
+    this.resetting = true;
     this.call(() => this.resets.command(by, line));
   }
 
@@ -186,30 +211,8 @@ export class Agent {
 
   /** Why writes do not reach the disk; null while they do. */
   degraded(): string | null {
-    return this.boot.journal.degraded ?? this.ledger.degraded ?? this.teeMemory.degraded;
-  }
-
-  private readinessHead(io: AgentIo, config: AgentConfig): ReadinessHead {
-    return new ReadinessHead(
-      {
-        clock: io.clock,
-        runProgram: io.runProgram,
-        commands: config.programs,
-        look: (name) => {
-          const parts = { watchdog: this.watchdog, tee: this.tee, degraded: this.degraded() };
-          return ownCheck(name, parts, io.clock.now());
-        },
-        post: (act) => this.call(act),
-        emit: (event) => this.emit(event),
-        clearPlatform: () => {
-          return this.controls.confirm({ boot: this.boot.firmwareId, nextReset: config.nextReset });
-        },
-        confirm: () => this.boot.ready(),
-        withhold: (culprit) => this.resets.withhold(culprit),
-      },
-      config.readiness,
-      this.boot.isConfirmed,
-    );
+    const { boot, ledger, teeMemory, settings } = this;
+    return boot.journal.degraded ?? ledger.degraded ?? teeMemory.degraded ?? settings.degraded;
   }
 
   private teeHead(io: AgentIo, config: TeeConfig): TeeHead {
@@ -233,7 +236,7 @@ export class Agent {
     );
   }
 
-  /** Something worth knowing has happened. */
+  /** Something happened: the ring, and where it is worth it the ledger, have it from now on. */
   emit(event: AgentEvent): void {
     const atMs = this.io.clock.now();
     this.ring.add(atMs, event);
@@ -251,12 +254,14 @@ export class Agent {
       return;
     }
     this.queue.push(input);
+    this.peaks.queue = Math.max(this.peaks.queue, this.queue.length);
     if (!this.draining) this.drain();
   }
 
   /** One input at a time; then what is due; then the disk; then the host; then sleep. */
   private drain(): void {
     this.draining = true;
+    const beganMs = this.io.clock.now();
     try {
       for (let input = this.queue.shift(); input !== undefined; input = this.queue.shift()) {
         this.take(input);
@@ -265,6 +270,7 @@ export class Agent {
       this.flush();
       this.supervision.speak(this.io.clock.now(), () => this.watchdog.isWell);
       this.host.pump();
+      this.host.stoodStill(this.io.clock.now() - beganMs);
       this.sleep();
     } catch (error) {
       this.fail(error);
@@ -308,6 +314,7 @@ export class Agent {
     this.tee.tick(nowMs);
     this.watchdog.tick(nowMs);
     this.boot.tick(nowMs);
+    this.lives.tick();
     this.protection.tick();
     this.supervision.tick();
     this.ready.tick(nowMs);
@@ -342,6 +349,7 @@ export class Agent {
     if (dueMs === Infinity) return;
     this.cancelWake = this.io.clock.at(dueMs, () => {
       this.wakeMs = Infinity;
+      this.host.stoodStill(this.io.clock.now() - dueMs);
       this.post({ kind: "wake" });
     });
   }

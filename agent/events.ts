@@ -27,6 +27,7 @@ export interface Beginning {
 
 export type AgentEvent =
   | ({ kind: "agent:started"; version: string; cause: Cause; restart: boolean } & Beginning)
+  | { kind: "agent:short_lived"; in_a_row: number }
   | { kind: "agent:stopping"; cause: Cause }
   | { kind: "agent:defect"; what: string }
   | { kind: "agent:supervisor"; problem: string }
@@ -63,6 +64,12 @@ export type AgentEvent =
   | { kind: "boot:unobserved"; unobserved_ms?: number; by: "note" | "time_left" | "unknown" }
   | { kind: "boot:confirmed"; slot: Slot; failures: number }
   | { kind: "card:protection"; protected: boolean; weak: string; next: string }
+  /** A setting changed over the line and is in effect; values are JSON. */
+  | { kind: "card:setting"; name: string; value: string; before: string }
+  /** A saved setting that cannot hold any more; the settings file's does. */
+  | { kind: "card:setting_refused"; name: string; problem: string }
+  /** A host set the card's clock. */
+  | { kind: "card:clock_set"; before: string; set: string }
   /** The deadline passed, and this check did not pass: the boot is never confirmed. */
   | { kind: "boot:not_ready"; check: string; value: string }
   /** A confirmed card is not ready any more for this check, or ready again. */
@@ -104,6 +111,7 @@ export type AgentEvent =
   | { kind: "tee:rung"; rung: string; because: string }
   | { kind: "tee:degraded"; because: string; epoch?: number }
   | { kind: "tee:escalated"; because: string; epoch: number }
+  | { kind: "tee:unrecoverable"; because: string }
   | { kind: "tee:helper"; because: string }
   | { kind: "tee:provider"; because: string }
   /** A crash record waits for a host, gave way to another, or has been taken. */
@@ -116,6 +124,9 @@ export type AgentEvent =
   | { kind: "link:up"; port: string }
   | { kind: "link:down"; problem: string }
   | { kind: "link:bad"; problem: string }
+  /** Everybody at a line of this card may change it. */
+  | { kind: "access:open" }
+  | { kind: "access:refused"; why: string; command: string; port: string }
   | { kind: "rig:fault"; fault: string };
 
 export type EventKind = AgentEvent["kind"];
@@ -123,6 +134,7 @@ export type EventKind = AgentEvent["kind"];
 /** What each kind is worth. */
 export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "agent:started": "state",
+  "agent:short_lived": "safety",
   "agent:stopping": "safety",
   "agent:defect": "safety",
   "agent:supervisor": "safety",
@@ -139,6 +151,9 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "boot:unobserved": "safety",
   "boot:confirmed": "state",
   "card:protection": "safety",
+  "card:setting": "state",
+  "card:setting_refused": "safety",
+  "card:clock_set": "state",
   "boot:not_ready": "safety",
   "boot:readiness": "safety",
   "boot:control": "state",
@@ -171,6 +186,7 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "tee:rung": "state",
   "tee:degraded": "safety",
   "tee:escalated": "safety",
+  "tee:unrecoverable": "safety",
   "tee:helper": "state",
   "tee:provider": "state",
   "crash:kept": "state",
@@ -182,8 +198,13 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "link:up": "trace",
   "link:down": "trace",
   "link:bad": "trace",
+  "access:open": "safety",
+  "access:refused": "safety",
   "rig:fault": "state",
 };
+
+/** Inputs waiting for the agent; more than that is a flood, and what came last is refused. */
+export const queueMax = 256;
 
 /** How many recent events the ring keeps; totals per kind are kept for ever. */
 export const ringMax = 256;

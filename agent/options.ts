@@ -21,6 +21,8 @@ export const help = `kenneld ${__VERSION__}: guards this card's watchdog and rep
   --tee POLICY         require | prefer | simulate (prefer)
   --tee-device PATH    the TEE to use (/dev/tee0)
   --hand-off FILE      the firmware's hand-off record as a file
+  --access POLICY      keys | open: who may change anything (keys)
+  --authorized-keys F  who may, as OpenSSH lines (STATE/authorized_keys)
   --lab                answer the rig group: faults can be injected over the line
   --version, --help
 
@@ -43,6 +45,8 @@ const optionTypes = {
   tee: { type: "string" },
   "tee-device": { type: "string" },
   "hand-off": { type: "string" },
+  access: { type: "string" },
+  "authorized-keys": { type: "string" },
   lab: { type: "boolean" },
   version: { type: "boolean" },
   help: { type: "boolean" },
@@ -100,9 +104,11 @@ export function settingsOf(options: Options): Settings {
     tasks: options.task?.map(taskOf),
   });
   const tee = present({ policy: options.tee, device: options["tee-device"] });
+  const access = present({ policy: options.access, keys_file: options["authorized-keys"] });
   const merged = {
     ...settings,
     ...top,
+    access: { ...settings.access, ...access },
     watchdog: { ...settings.watchdog, ...watchdog },
     tee: { ...settings.tee, ...tee },
   };

@@ -1,6 +1,7 @@
 // Registers the classes, nothing else.
 #include <napi.h>
 
+#include "clock.h"
 #include "notify.h"
 #include "pty.h"
 #include "runtime.h"
@@ -13,6 +14,7 @@ static Napi::Object Register(Napi::Env env, Napi::Object exports) {
   kennel::Pty::Register(env, exports);
   kennel::Tee::Register(env, exports);
   kennel::RegisterNotify(env, exports);
+  kennel::RegisterClock(env, exports);
   return exports;
 }
 

@@ -198,6 +198,8 @@ export interface Native {
    * Never waits: `EAGAIN` when the receiver is full.
    */
   notify(path: string, text: string, fd?: number): void;
+  /** Sets the date (CLOCK_REALTIME) to whole milliseconds since 1970. */
+  setDate(ms: number): void;
   /** Bars others from opening the terminal `fd` (TIOCEXCL); root can still open it. */
   exclusive(fd: number): void;
 }

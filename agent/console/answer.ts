@@ -1,6 +1,7 @@
 /** What an answer amounts to: the value that the contract promises, or a refusal in words. */
 import { Failure, type RcName, rcs } from "../errors.ts";
 import { type CommandName, commands } from "../wire/commands.ts";
+import { groupErrorMeaning } from "../wire/grouperrors.ts";
 import { check } from "../wire/shape.ts";
 import { harmlessText } from "./show.ts";
 
@@ -19,7 +20,8 @@ function refusal(name: CommandName, error: object, rsn: unknown): Failure {
   const { rc, group } = error as { rc?: unknown; group?: unknown };
   const names = Object.entries(rcs) as [RcName, number][];
   const rcName = names.find(([, value]) => value === rc)?.[0] ?? "unknown";
-  const reason = typeof rsn === "string" && rsn !== "" ? harmlessText(rsn) : meaning(rcName);
+  const told = groupErrorMeaning(group, rc) ?? meaning(rcName);
+  const reason = typeof rsn === "string" && rsn !== "" ? harmlessText(rsn) : told;
   return new Failure("link.refused", `the card refused ${name}: ${reason} (rc ${rc}).`, {
     evidence: { request: name, rc, rc_name: rcName, ...(group === undefined ? {} : { group }) },
   });

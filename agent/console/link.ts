@@ -16,7 +16,7 @@ import {
 } from "../wire/commands.ts";
 import { Deframer, enframe } from "../wire/frame.ts";
 import { check } from "../wire/shape.ts";
-import { encodeMessage, type Op, parsePacket, type Request } from "../wire/smp.ts";
+import { encodeMessage, type Op, ownGroups, parsePacket, type Request } from "../wire/smp.ts";
 import { tagOf } from "../wire/tags.ts";
 import { type Body, checked } from "./answer.ts";
 import { type Evidence, noEvidence, seeBad, seePrompt, seeText, unanswered } from "./evidence.ts";
@@ -138,7 +138,9 @@ export class Link {
     call.sequences.push(seq);
     const asks: Op = op === "read" ? "read" : "write";
     const header = { version: smpVersion, op: asks, group, seq, command: id };
-    if (!this.port.write(enframe(encodeMessage({ ...header, body: call.body }))))
+    // Of our own groups a refusal comes with words where they are asked for.
+    const body = group < ownGroups ? call.body : { ...call.body, rsn: true };
+    if (!this.port.write(enframe(encodeMessage({ ...header, body }))))
       return this.finish(call, this.stuck(call));
     const attempts = op === "write" ? 1 : readAttempts;
     const dueMs = this.clock.now() + call.timeoutMs / attempts;

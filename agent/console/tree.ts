@@ -5,12 +5,14 @@ import { mustConfirm } from "./context.ts";
 import { doctor } from "./doctor.ts";
 import { listExits, showExits } from "./exits.ts";
 import { explainFile, wdtExplain } from "./explain.ts";
+import { getFile } from "./files.ts";
 import { echo, hello, reset, resetEffect } from "./hello.ts";
 import { milliseconds, positive, seconds, whole } from "./numbers.ts";
 import { protect } from "./protect.ts";
 import { plantReports } from "./reporttree.ts";
 import { injectFault, rigFaults } from "./rig.ts";
 import type { GlobalOptions, Run } from "./run.ts";
+import { type SettingsOptions, settings } from "./settings.ts";
 import { status } from "./status.ts";
 import { teeCrash, teeStatus } from "./tee.ts";
 import {
@@ -88,11 +90,27 @@ function plantCard(program: Command, run: Run, globals: Globals): void {
   program
     .command("reset")
     .description("restart the card")
+    .option("--force", "although somebody holds the card")
     .option("--yes", "really")
-    .action(({ yes }: Confirmed) => {
+    .action(({ yes, force }: Confirmed & { force?: true }) => {
       mustConfirm(yes, resetEffect);
-      return run.onLine(globals(), ({ link }) => reset(link));
+      return run.onLine(globals(), ({ link }) => reset(link, force));
     });
+  program
+    .command("get <file>")
+    .description("a file of the card: /journal, /log, /timeline.svg, /crash/0; any SMP server")
+    .option("--out <file>", "into this file instead of onto the screen")
+    .action((file: string, { out }: { out?: string }) =>
+      run.onLine(globals(), ({ link }) => getFile(link, file, out)),
+    );
+  program
+    .command("settings [name] [value]")
+    .description("the card's settings; with a value, change one")
+    .option("--default", "back to what the card's settings file says")
+    .option("--save", "keep what is set over restarts of the agent")
+    .action((name: string | undefined, value: string | undefined, options: SettingsOptions) =>
+      run.onLine(globals(), ({ link }) => settings(link, run.paint, name, value, options)),
+    );
 }
 
 function plantBoot(program: Command, run: Run, globals: Globals): void {

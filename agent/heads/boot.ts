@@ -21,7 +21,15 @@ import type { ResponseOf } from "../wire/commands.ts";
 import type { HandOff } from "../wire/handoff.ts";
 import { fromHandOff, wayTo, whatIsLeft } from "./arrival.ts";
 import { bootCodec } from "./bootcodec.ts";
-import { begunWith, bootNumber, historyOf, stagesOf, timelinesOf } from "./boottold.ts";
+import {
+  begunWith,
+  countersOf,
+  deathsOf,
+  handOffTold,
+  historyOf,
+  stagesOf,
+  timelinesOf,
+} from "./boottold.ts";
 
 export interface BootIo {
   readonly clock: Clock;
@@ -41,10 +49,13 @@ export class BootHead {
   private readonly emit: (event: AgentEvent) => void;
   private readonly handOff: HandOff | null;
   private readonly handOffProblem: string | null;
+  /** What firmware calls this boot, also where its record is damaged. */
+  private readonly firmware: record.FirmwareBoot | null;
   private readonly hookProblem: string;
   /** The firmware began this boot; a later start of the agent has a stale hand-off record. */
   private continues = false;
   private aliveMs = 0;
+  private startedMs = 0;
   /** The last check-in of the agent before this one on the same machine; null when not noted. */
   private checkedInMs: number | null = null;
   private evidence: Evidence | null = null;
@@ -57,6 +68,7 @@ export class BootHead {
     const left = whatIsLeft(io.platform);
     this.handOff = left.handOff;
     this.handOffProblem = left.handOffProblem;
+    this.firmware = left.firmware;
     this.hook = left.hook;
     this.hookProblem = left.hookProblem;
     this.state = boot.initial(config.plan);
@@ -69,7 +81,7 @@ export class BootHead {
 
   /** What firmware calls this boot: a later agent on it has an id of its own. */
   get firmwareId(): string {
-    return this.handOff?.boot ?? this.id;
+    return this.firmware?.boot ?? this.id;
   }
 
   get entry(): record.BootEntry | null {
@@ -106,11 +118,10 @@ export class BootHead {
   open(bootStatus: number | null): void {
     const { journal, io, config } = this;
     const crashRecords = io.platform.crashRecords().slice(0, record.crashRecordsMax);
-    const evidence = this.gather(bootStatus, crashRecords);
-    this.evidence = evidence;
-    const hardware = hardwareCause(evidence);
+    this.evidence = this.gather(bootStatus, crashRecords);
+    const hardware = hardwareCause(this.evidence);
     const machine = io.platform.machineBootId();
-    const current = journal.value.current;
+    const { current } = journal.value;
     if (current !== null && current.machine === "" && this.isOfFirmware(current)) {
       const claimed = { ...journal.value, current: { ...current, machine }, crashRecords };
       journal.stage(this.blamed(record.amend(claimed, hardware)));
@@ -130,9 +141,10 @@ export class BootHead {
     const begun = record.beginBoot(journal.value, begin).record;
     const restart = current?.machine === machine;
     this.continues = !restart && this.handOff !== null;
-    const claimed = this.continues
-      ? record.amend(record.claim(begun, this.handOff as HandOff), hardware)
-      : begun;
+    const claimed =
+      restart || this.firmware === null
+        ? begun
+        : record.amend(record.claim(begun, this.firmware), hardware);
     journal.stage(this.blamed({ ...claimed, crashRecords }));
   }
 
@@ -148,13 +160,12 @@ export class BootHead {
     const last = value.past.at(-1);
     const restart = last?.cause === "agent_restart";
     const cause = last?.cause ?? "unknown";
-    const { version, name } = this.config;
-    const own = { name, ...begunWith(value), ...rest };
-    this.emit({ kind: "agent:started", version, cause, restart, ...own });
+    const begun = begunWith(value, this.config);
+    this.emit({ kind: "agent:started", cause, restart, ...begun, ...rest });
     if (last !== undefined && !restart && this.evidence !== null) {
       this.emit({ kind: "boot:evidence", cause, evidence: evidenceText(this.evidence) });
     }
-    for (const entry of value.past) this.tellOf(entry, value.told);
+    for (const died of deathsOf(value)) this.emit(died);
     const { current } = value;
     if (last !== undefined && current !== null && last.slot !== current.slot) {
       const failures = last.slot === "safe" ? 0 : value.failures[last.slot];
@@ -172,6 +183,7 @@ export class BootHead {
   start(): void {
     const { handOff, config } = this;
     const atMs = this.io.clock.now();
+    this.startedMs = atMs;
     if (handOff !== null && this.continues) this.state = fromHandOff(handOff, config.plan);
     this.send({ kind: "start", atMs });
     this.send({ kind: "step", atMs, name: "agent_start" });
@@ -272,12 +284,18 @@ export class BootHead {
 
   /** When `tick` next has something to do. */
   get dueMs(): number {
-    return this.aliveMs + this.config.aliveEveryMs;
+    return Math.min(this.aliveMs + this.config.aliveEveryMs, this.livedMs);
+  }
+
+  /** When this agent has lived for T2, and those before it that did not are forgotten. */
+  private get livedMs(): number {
+    return this.shortLives === 0 ? Infinity : this.startedMs + this.config.runtime.promiseMs;
   }
 
   /** Notes now and then how long this boot has lived, for the history of a sudden death. */
   tick(nowMs: number): void {
-    if (nowMs < this.dueMs) return;
+    if (nowMs >= this.livedMs) this.journal.stage(record.lived(this.journal.value));
+    if (nowMs < this.aliveMs + this.config.aliveEveryMs) return;
     this.aliveMs = nowMs;
     this.journal.stage(this.uptimeNoted(this.journal.value));
   }
@@ -304,29 +322,21 @@ export class BootHead {
   }
 
   counters(): ResponseOf<"boot.counters"> {
-    const { active, trial, failures } = this.journal.value;
-    const { attemptsMax } = this.config.plan;
-    return {
-      active,
-      ...(trial === null ? {} : { trial }),
-      failures: { ...failures },
-      attempts_max: attemptsMax,
-    };
+    return countersOf(this.journal.value, this.config.plan);
   }
 
   handOffReport(): ResponseOf<"boot.record"> {
-    const { handOff, handOffProblem } = this;
-    if (handOffProblem !== null) return { present: true, problem: handOffProblem };
-    if (handOff === null) return { present: false };
-    const { stages: _stages, counter: _counter, countdown, previous, ...rest } = handOff;
-    const before = Object.entries(previous ?? {}).map(([key, value]) => [`previous_${key}`, value]);
-    const record = { ...rest, ...(countdown ?? {}), ...Object.fromEntries(before) };
-    return { present: true, record };
+    return handOffTold(this.handOff, this.handOffProblem);
   }
 
-  /** A damaged hand-off record hides which boot it tells of: it is the one no Linux has claimed. */
-  private isOfFirmware(entry: record.BootEntry): boolean {
-    return this.handOffProblem !== null || entry.boot === this.handOff?.boot;
+  /** Agents in a row before this one that ended, unasked, before they had lived for T2. */
+  get shortLives(): number {
+    return this.journal.value.shortLives ?? 0;
+  }
+
+  /** A damaged hand-off record may hide which boot it tells of: the one no Linux has claimed. */
+  private isOfFirmware({ boot }: record.BootEntry): boolean {
+    return boot === this.firmware?.boot || (this.handOffProblem !== null && this.firmware === null);
   }
 
   private blamed(next: record.BootRecord): record.BootRecord {
@@ -345,16 +355,9 @@ export class BootHead {
 
   /** Firmware knows of a boot after the one that our record calls current: no agent came in it. */
   private wasBetween(): boolean {
-    const before = this.handOff?.previous?.boot;
+    const before = this.firmware?.previous?.boot;
     const ids = record.idsOfCurrent(this.journal.value);
     return before !== undefined && ids !== null && !ids.includes(before);
-  }
-
-  private tellOf(entry: record.BootEntry, told: number): void {
-    if (entry.cause === "agent_restart" || bootNumber(entry.boot) < told) return;
-    const { boot: id, slot, stage, step: name, uptimeMs, cause, culprit } = entry;
-    const uptime_ms = uptimeMs;
-    this.emit({ kind: "boot:died", boot: id, slot, stage, step: name, uptime_ms, cause, culprit });
   }
 
   private uptimeNoted(value: record.BootRecord): record.BootRecord {

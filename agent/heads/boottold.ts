@@ -1,8 +1,10 @@
 /** How boots are told over the wire: this one's stages and those before it. Pure. */
+import type { AgentEvent } from "../events.ts";
 import { type BootPlan, budgetMs } from "../machines/boot.ts";
 import type { BootEntry, BootRecord } from "../machines/bootrecord.ts";
 import type { StageLog } from "../machines/stagelog.ts";
 import type { ResponseOf } from "../wire/commands.ts";
+import type { HandOff } from "../wire/handoff.ts";
 
 type Stages = ResponseOf<"boot.timeline">["stages"];
 
@@ -42,6 +44,28 @@ export function timelinesOf(
   return { boots, more: newest.length > boots.length };
 }
 
+/** The hand-off record, flat; or `problem`, why it is not believed. */
+export function handOffTold(
+  handOff: HandOff | null,
+  problem: string | null,
+): ResponseOf<"boot.record"> {
+  if (problem !== null) return { present: true, problem };
+  if (handOff === null) return { present: false };
+  const { stages: _stages, counter: _counter, countdown, previous, ...rest } = handOff;
+  const before = Object.entries(previous ?? {}).map(([key, value]) => [`previous_${key}`, value]);
+  const record = { ...rest, ...(countdown ?? {}), ...Object.fromEntries(before) };
+  return { present: true, record };
+}
+
+/** What the host has yet to be told of boots that ended, oldest first. */
+export function deathsOf({ past, told }: BootRecord): AgentEvent[] {
+  const isNew = ({ boot, cause }: BootEntry): boolean =>
+    cause !== "agent_restart" && Number.parseInt(boot, 10) >= told;
+  return past.filter(isNew).map(({ boot, slot, stage, step, uptimeMs, cause, culprit }) => {
+    return { kind: "boot:died", boot, slot, stage, step, uptime_ms: uptimeMs, cause, culprit };
+  });
+}
+
 /** How the remembered boots ended, oldest first. */
 export function historyOf(boots: readonly BootEntry[]): ResponseOf<"boot.history"> {
   return {
@@ -54,16 +78,27 @@ export function historyOf(boots: readonly BootEntry[]): ResponseOf<"boot.history
   };
 }
 
-/** The slot that runs, as the record has it when an agent starts. */
-export function begunWith({ current, failures }: BootRecord) {
+/** Whose agent starts, and on which slot, as the record has it. */
+export function begunWith(
+  { current, failures }: BootRecord,
+  { version, name }: { version: string; name: string },
+) {
   const slot = current?.slot ?? "a";
   const confirmed = current?.confirmed === true;
-  return { slot, confirmed, failures: slot === "safe" ? 0 : failures[slot] };
+  return { version, name, slot, confirmed, failures: slot === "safe" ? 0 : failures[slot] };
 }
 
-/** Boot ids begin with a number that counts up. */
-export function bootNumber(id: string): number {
-  return Number.parseInt(id, 10);
+/** Which slot boots, and how often each one failed. */
+export function countersOf(
+  { active, trial, failures }: BootRecord,
+  { attemptsMax }: BootPlan,
+): ResponseOf<"boot.counters"> {
+  return {
+    active,
+    ...(trial === null ? {} : { trial }),
+    failures: { ...failures },
+    attempts_max: attemptsMax,
+  };
 }
 
 function budget(

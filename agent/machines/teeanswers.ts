@@ -14,6 +14,9 @@ export function withCore<S extends State>(state: S, change: Partial<Core>): S {
   return { ...state, core: { ...state.core, ...change } };
 }
 
+/** Nothing is sent in these, and nothing will be without an operator or a reset. */
+const gone: readonly State["kind"][] = ["degraded", "unrecoverable", "escalate"];
+
 /** Sends a call, or says at once why not. A call that was not sent has a certain outcome. */
 export function call<S extends State>(state: S, event: EventOf<"call">): Next {
   const { core } = state;
@@ -25,7 +28,7 @@ export function call<S extends State>(state: S, event: EventOf<"call">): Next {
     return to(state, answer(id, "quarantined", because));
   }
   const session = sessionOf(core, service);
-  if (state.kind === "degraded" || state.kind === "escalate") return refuse(state.because);
+  if (gone.includes(state.kind) && "because" in state) return refuse(state.because);
   if (state.kind === "suspect") return refuse("the TEE is being looked at");
   if (isFenced(state, service)) return refuse("the TEE is being restored");
   if (session === null) return refuse(`no session with ${service} is open`);

@@ -19,6 +19,7 @@ import { SimClock } from "./clock.ts";
 import { SimDisk } from "./disk.ts";
 import { type BootFaults, Firmware } from "./firmware.ts";
 import { LifeClock } from "./life.ts";
+import { plainPlatform } from "./platform.ts";
 import { SimLine } from "./port.ts";
 import { type ProgramFault, simPrograms } from "./programs.ts";
 import { Random } from "./random.ts";
@@ -64,7 +65,9 @@ export function simConfig(settings: Settings = {}): AgentConfig {
   const simulated = { policy: "simulate" } as const;
   const watchdog = { ...simulated, allow_disarm: true, ...settings.watchdog };
   const tee = { ...simulated, ...settings.tee };
-  return configure({ name: "sim", lab: true, ...settings, watchdog, tee }, __VERSION__);
+  // A simulated card has nothing to lose; who wants to try keys on it says so.
+  const access = { policy: "open", ...settings.access } as const;
+  return configure({ name: "sim", lab: true, ...settings, access, watchdog, tee }, __VERSION__);
 }
 
 /** Thrown by a call that never returns: whoever made it stands still from then on. */
@@ -332,27 +335,22 @@ export class World {
 
   private platform(): Platform {
     return {
+      ...plainPlatform(this.config.name, this.clock),
       machineBootId: () => `machine-${this.boots}`,
       deviceId: () => `sim-${this.options.seed}`,
       randomId: () => this.hex(8),
       handOff: () => this.record,
+      // Firmware and agent share one record.
+      firmwareBoots: () => null,
       isOneClock: true,
       bootHook: () => this.bootHook,
       resetCause: () => (this.cause === "watchdog" ? "unknown" : this.cause),
       crashRecords: () => this.crashRecords.slice(),
       panicText: (records) => (records.length === 0 ? "" : "simulated panic"),
       crashText: (records) => records.map((record) => `== ${record}`).join("\n"),
-      commandLine: () => "",
       reboot: () => {
         this.clock.at(this.clock.now() + rebootMs, () => this.reset("reboot"));
       },
-      names: () => ({
-        os: "Linux",
-        host: this.config.name,
-        release: "0-sim",
-        version: "simulated",
-        machine: "sim",
-      }),
     };
   }
 

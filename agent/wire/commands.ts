@@ -4,7 +4,7 @@
  * written out as numbers and never renumbered; golden bytes are in test/vectors/.
  *
  * Times are milliseconds on the card's monotonic clock (`at_ms`), spans are `_ms` as well.
- * Groups 0 and 10 are the standard ones of SMP: their success maps hold exactly the standard keys.
+ * Groups below 64 are the standard ones of SMP, in standard.ts.
  */
 import { backend, bootTimeline, cause, protection, slot, stage } from "./bodies.ts";
 import { type Command, command } from "./command.ts";
@@ -30,6 +30,9 @@ export { report, reportPush } from "./reports.ts";
 
 export const groups = {
   os: 0,
+  statistics: 2,
+  settings: 3,
+  files: 8,
   enumeration: 10,
   card: 64,
   boot: 65,
@@ -219,7 +222,7 @@ export const commands = {
   "wdt.probe": command(66, 0, "read", none, probe),
   "wdt.state": command(66, 1, "read", none, watchdogState),
   "wdt.arm": command(66, 2, "write", map({ promise_ms: optional(uint) }), watchdogState),
-  "wdt.disarm": command(66, 3, "write", map({ by: optional(text) }), watchdogState),
+  "wdt.disarm": command(66, 3, "write", map({ by: optional(text) }), watchdogState, "danger"),
   "wdt.check_in": command(66, 4, "write", map({ task: text }), none),
   "wdt.hold": command(66, 5, "write", map({ for_ms: uint, by: optional(text) }), watchdogState),
   "wdt.tasks": command(66, 6, "read", none, map({ tasks: list(task, 32) })),
@@ -240,7 +243,7 @@ export const commands = {
   ),
   "tee.recover": command(67, 3, "write", none, teeState),
   ...reportCommands,
-  "rig.inject": command(70, 0, "write", map({ fault: text, for_ms: optional(uint) }), none),
+  "rig.inject": command(70, 0, "write", map({ fault: text, for_ms: optional(uint) }), none, "rig"),
   "rig.faults": command(70, 1, "read", none, map({ faults: list(text, 64) })),
 } as const;
 

@@ -44,8 +44,9 @@ export const reportCommands = {
     "write",
     map({ for_ms: optional(uint), boot: optional(text), since: optional(uint) }),
     map({ device: optional(text), boot: text, last_seq: uint, pending: uint, for_ms: uint }),
+    null,
   ),
-  "report.unsubscribe": command(68, 1, "write", none, none),
+  "report.unsubscribe": command(68, 1, "write", none, none, null),
   /** Acknowledges every report of `boot` up to and including `seq`. */
   "report.acknowledge": command(
     68,

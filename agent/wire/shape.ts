@@ -11,6 +11,8 @@ export interface Shape<T> {
   /** Returns the value, rebuilt from known members only, or throws. `path` names the member. */
   readonly parse: (value: unknown, path: string) => T;
   readonly isOptional?: true;
+  /** Of a map with named members: their names. */
+  readonly members?: readonly string[];
 }
 
 export type Infer<S> = S extends Shape<infer T> ? T : never;
@@ -75,6 +77,22 @@ export function oneOf<const T extends readonly string[]>(...words: T): Shape<T[n
   return simple(`one of ${words.join(", ")}`, (value): value is T[number] =>
     words.includes(value as T[number]),
   );
+}
+
+/** What one of two shapes takes. */
+export function either<A, B>(first: Shape<A>, second: Shape<B>): Shape<A | B> {
+  const what = `${first.what} or ${second.what}`;
+  const parse = (value: unknown, path: string): A | B => {
+    for (const shape of [first, second]) {
+      try {
+        return shape.parse(value, path);
+      } catch (error) {
+        if (!(error instanceof Failure)) throw error;
+      }
+    }
+    return wrong(path, what, value);
+  };
+  return { what, parse };
 }
 
 /** A list of at most `max` items. */
@@ -154,7 +172,7 @@ export function map<M extends Members>(members: M): Shape<Flat<MapOf<M>>> {
     }
     return result as Flat<MapOf<M>>;
   };
-  return { what: "map", parse };
+  return { what: "map", parse, members: Object.keys(members) };
 }
 
 /** Checks a decoded value; `what` names it in messages. Failure `wire.malformed`. */
