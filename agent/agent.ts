@@ -112,11 +112,11 @@ export class Agent {
     this.controls = new BootControls(io.controls, emit);
     this.ready = readinessHead(this, config, (culprit) => this.resets.withhold(culprit));
     this.protection = new ProtectionHead(this, emit);
-    this.access = new AccessHead({ clock: io.clock, emit }, config.access);
-    const allow = this.access.allow.bind(this.access);
+    const card = { name: config.name, boot: this.boot.id };
+    this.access = new AccessHead({ ...io, emit }, config.access, card);
+    const { access, ledger } = this;
     const device = (): string => this.device;
-    const { ledger } = this;
-    this.host = new HostHead({ clock: io.clock, ledger, device, emit, allow }, answers(this));
+    this.host = new HostHead({ clock: io.clock, ledger, device, emit, access }, answers(this));
   }
 
   /** The settings in effect. */
@@ -316,6 +316,7 @@ export class Agent {
     this.boot.tick(nowMs);
     this.lives.tick();
     this.protection.tick();
+    this.access.tick(nowMs);
     this.supervision.tick();
     this.ready.tick(nowMs);
   }
@@ -340,6 +341,7 @@ export class Agent {
       this.tee.dueMs,
       this.boot.dueMs,
       this.host.dueMs,
+      this.access.dueMs,
       this.supervision.dueMs,
       this.ready.dueMs,
     );

@@ -73,6 +73,11 @@ export class CrashStore {
     return this.inOrder().length;
   }
 
+  /** The whole text of a record; null when there is none of that name. */
+  contentOf(name: string): Uint8Array | null {
+    return this.inOrder().find(({ info }) => info.name === name)?.body ?? null;
+  }
+
   /** Bytes of a record. Failure `crash.missing`. */
   sizeOf(name: string): number {
     return this.find(name).body.length;

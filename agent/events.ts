@@ -3,6 +3,7 @@
  * not `trace` also becomes a report: journalled, numbered, sent to the subscribed host and kept
  * until it is acknowledged.
  */
+import type { Code } from "./errors.ts";
 import type { ControlKind } from "./io/bootcontrol.ts";
 import type { RefreshBy } from "./io/watchdog.ts";
 import type { Cause, Slot, Stage } from "./machines/bootrecord.ts";
@@ -126,7 +127,22 @@ export type AgentEvent =
   | { kind: "link:bad"; problem: string }
   /** Everybody at a line of this card may change it. */
   | { kind: "access:open" }
-  | { kind: "access:refused"; why: string; command: string; port: string }
+  /** The key file was read: so many keys count; what is wrong with it or with other lines. */
+  | { kind: "access:keys"; keys: number; problem: string }
+  | { kind: "access:granted"; by: string; epoch: number }
+  /** By force: nobody had let go. */
+  | { kind: "access:taken_over"; by: string; from: string; epoch: number }
+  | { kind: "access:ended"; by: string; epoch: number; why: "released" | "lapsed" }
+  | { kind: "access:command"; command: string; by: string; epoch: number }
+  /** `count`: of this name since the last report of it; the rest is of the latest. */
+  | {
+      kind: "access:refused";
+      why: Code;
+      command: string;
+      port: string;
+      by: string;
+      count: number;
+    }
   | { kind: "rig:fault"; fault: string };
 
 export type EventKind = AgentEvent["kind"];
@@ -199,6 +215,11 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "link:down": "trace",
   "link:bad": "trace",
   "access:open": "safety",
+  "access:keys": "safety",
+  "access:granted": "state",
+  "access:taken_over": "safety",
+  "access:ended": "state",
+  "access:command": "state",
   "access:refused": "safety",
   "rig:fault": "state",
 };

@@ -15,6 +15,7 @@ export function tagsOf(agent: Agent): string[] {
     "report.state",
     "report.crash",
     "reset.notice",
+    ...agent.access.tags,
     ...tee.status().powers.map((power) => `tee.${power}`),
     ...has(Object.keys(io.faults).length > 0, "rig"),
   ];

@@ -19,6 +19,8 @@ export interface ReportsOptions {
 
 /** Packets read in one go: a card keeps some hundred reports, a packet holds several. */
 const readsMax = 1000;
+/** One question about what may be acknowledged, ms. */
+const answerMs = 3000;
 /** Reports kept for `--follow --json`, which prints them when it ends. */
 const followedMax = 10_000;
 
@@ -34,7 +36,8 @@ export function parseSince(text: string, boot: string): Position {
 
 export async function reports({ link, paint }: Context, options: ReportsOptions): Promise<Outcome> {
   const { archive } = options;
-  await archive?.attach(link, options.keep);
+  const keep = options.keep || (await link.authority?.cannotChange(answerMs)) === true;
+  await archive?.attach(link, keep);
   const inbox = new Inbox(options.since ?? archive?.store.position ?? null);
   const found: Report[] = [];
   for (let reads = 0; reads < readsMax; reads++) {
@@ -46,16 +49,16 @@ export async function reports({ link, paint }: Context, options: ReportsOptions)
     if (!answer.more || fresh.length === 0) break;
   }
   archive?.keep(found, inbox.gaps);
-  if (inbox.gaps.length > 0) await archive?.attach(link, options.keep);
+  if (inbox.gaps.length > 0) await archive?.attach(link, keep);
   const acknowledge = async (): Promise<void> => {
     for (const [boot, seq] of newest(found)) {
       await link.request("report.acknowledge", { boot, seq });
     }
   };
   return {
-    data: { reports: found, gaps: inbox.gaps, acknowledged: !options.keep && found.length > 0 },
-    text: showReports(harmless(found), inbox, options.keep, paint),
-    ...(options.keep ? {} : { afterwards: acknowledge }),
+    data: { reports: found, gaps: inbox.gaps, acknowledged: !keep && found.length > 0 },
+    text: showReports(harmless(found), inbox, keep, paint),
+    ...(keep ? {} : { afterwards: acknowledge }),
   };
 }
 
@@ -122,15 +125,17 @@ export interface FollowArguments extends ReportsOptions {
 export async function followReports(options: FollowArguments): Promise<Outcome> {
   const { session, terminal, paint, quiet, archive } = options;
   const kept: Report[] = [];
+  const cannot = !options.keep && (await session.link.authority?.cannotChange(answerMs)) === true;
+  if (cannot) terminal.err("kennel: no key to acknowledge with: the card keeps its reports\n");
   const follower = new Follower(session, {
     since: options.since ?? archive?.store.position ?? null,
-    keep: options.keep,
+    keep: options.keep || cannot,
     clock: session.clock,
     endMs: session.clock.now() + options.forMs,
     stop: options.stop,
     reopen: options.reopen,
     note: (text) => terminal.err(`kennel: ${text}\n`),
-    attached: async ({ link }) => archive?.attach(link, options.keep),
+    attached: async ({ link }) => archive?.attach(link, options.keep || cannot),
     deliver: async (batch, gaps) => {
       archive?.keep(batch, gaps);
       if (quiet) kept.push(...batch.slice(0, Math.max(followedMax - kept.length, 0)));

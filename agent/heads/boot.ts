@@ -175,8 +175,7 @@ export class BootHead {
 
   /** What `tell` said counts as told once the reports are on disk: with the next flush. */
   noteTold(): void {
-    const { value } = this.journal;
-    this.journal.stage({ ...value, told: value.boots });
+    this.journal.stage({ ...this.journal.value, told: this.journal.value.boots });
   }
 
   /** The agent runs: stage adopt begins. */

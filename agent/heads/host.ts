@@ -25,11 +25,16 @@ import {
   type Request,
   responseHeader,
 } from "../wire/smp.ts";
+import type { Actor } from "./signatures.ts";
 import { leaseMs, type Position, Subscriber } from "./subscriber.ts";
 
 /** What answers each command. A command without a handler answers `rc` 8, not supported. */
 export type Handlers = {
-  readonly [N in CommandName]?: (request: RequestOf<N>, line: Line) => ResponseOf<N>;
+  readonly [N in CommandName]?: (
+    request: RequestOf<N>,
+    line: Line,
+    actor: Actor | null,
+  ) => ResponseOf<N>;
 };
 
 /** A half frame older than this is given up, so that it never locks the line; ms. */
@@ -112,8 +117,15 @@ export interface HostIo {
   /** Whose reports are pushed. */
   readonly device: () => string;
   readonly emit: (event: AgentEvent) => void;
-  /** Throws a Failure unless an unsigned request may have this. */
-  readonly allow: (name: CommandName, line: Line) => void;
+  readonly access: Gate;
+}
+
+/** Decides who may have what: heads/access.ts. */
+export interface Gate {
+  /** Throws a Failure unless whoever asks may have this; null: the request is unsigned. */
+  allow(name: CommandName, line: Line, actor: Actor | null): void;
+  /** Who signed this, and the request in it; throws a Failure for what is not to be obeyed. */
+  open(cose: Uint8Array, line: Line): { actor: Actor; payload: Uint8Array };
 }
 
 export class HostHead {
@@ -207,7 +219,7 @@ export class HostHead {
     const message = (body: Record<string, unknown>): Uint8Array =>
       encodeMessage({ ...header, body });
     try {
-      const answer = message(this.handle(line, request));
+      const answer = message(this.handle(line, request, null));
       if (answer.length > packetBytesMax) {
         throw new Failure("wire.too_large", `an answer of ${answer.length} bytes`);
       }
@@ -219,17 +231,37 @@ export class HostHead {
     }
   }
 
-  private handle(line: Line, request: Request): Record<string, unknown> {
+  private handle(line: Line, request: Request, actor: Actor | null): Record<string, unknown> {
     const { group, command: id, op } = request.header;
     const name = byId.get(`${group}/${id}/${op}`);
+    if (name === "access.signed" && actor === null) {
+      return this.signed(line, check(commands[name].request, request.body, name).cose);
+    }
     const handler = name === undefined ? undefined : this.handlers[name];
     if (name === undefined || handler === undefined) {
       throw new Failure("wire.unsupported", `there is no ${op} of group ${group} command ${id}`);
     }
     const wanted: Command<unknown, unknown> = commands[name];
     const body = check(wanted.request, request.body, name);
-    this.io.allow(name, line);
-    return (handler as (body: unknown, line: Line) => Record<string, unknown>)(body, line);
+    this.io.access.allow(name, line, actor);
+    type Answer = (body: unknown, line: Line, actor: Actor | null) => Record<string, unknown>;
+    return (handler as Answer)(body, line, actor);
+  }
+
+  /** The one request in a signed command, answered as it would be by itself. */
+  private signed(line: Line, cose: Uint8Array): Record<string, unknown> {
+    const { actor, payload } = this.io.access.open(cose, line);
+    const [inner, ...more] = parsePacket(payload);
+    const isOne = inner?.kind === "request" && more.length === 0;
+    if (!isOne || (inner.header.op !== "read" && inner.header.op !== "write")) {
+      throw new Failure("wire.malformed", "a signed command holds exactly one request");
+    }
+    try {
+      return this.handle(line, inner, actor);
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      return errorBody(inner, error);
+    }
   }
 }
 

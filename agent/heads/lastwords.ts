@@ -46,8 +46,6 @@ export interface Words {
 }
 
 export class LastWords {
-  /** The events before the last words that `read` found, oldest first; null when it found none. */
-  found: readonly { atMs: number; kind: string; data: string }[] | null = null;
   private readonly disk: Disk;
   /** The file holds something that has been read or taken back. */
   private spent = false;
@@ -98,7 +96,6 @@ export class LastWords {
     if (previous !== undefined && found.boot !== previous) return null;
     this.previous = found;
     const { boot, cause, culprit, stage, atMs, refreshedMs, deadlineMs, events } = found;
-    this.found = events;
     return {
       kind: "boot:last_words",
       boot,

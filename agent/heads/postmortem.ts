@@ -102,7 +102,8 @@ export class PostMortem {
       ...(isLast ? [`evidence: ${cell(this.evidence)}`] : []),
     ];
     const last = words === null ? ["last words: none"] : lastWords(words);
-    const events = words === null ? this.reportsOf(died.boot) : (resets.lastWords.found ?? []);
+    const spoken = resets.lastWords.previous?.events ?? [];
+    const events = words === null ? this.reportsOf(died.boot) : spoken;
     return [
       ...head,
       ...last,

@@ -6,6 +6,7 @@
  * Times are milliseconds on the card's monotonic clock (`at_ms`), spans are `_ms` as well.
  * Groups below 64 are the standard ones of SMP, in standard.ts.
  */
+import { accessCommands } from "./access.ts";
 import { backend, bootTimeline, cause, protection, slot, stage } from "./bodies.ts";
 import { type Command, command } from "./command.ts";
 import { coveragePlan } from "./coverageplan.ts";
@@ -94,6 +95,23 @@ export const teeState = map({
   quarantined: list(text, 32),
 });
 
+const teeSessions = map({
+  sessions: list(
+    map({
+      service: text,
+      open: bool,
+      /** The epoch in which it was opened, and the TEE's id for it. */
+      epoch: optional(uint),
+      id: optional(uint),
+      in_flight: uint,
+      /** Why it is not open; empty where it is. */
+      because: text,
+    }),
+    8,
+  ),
+  more: bool,
+});
+
 export const bootEntry = map({
   boot: text,
   slot,
@@ -147,6 +165,7 @@ export const commands = {
       backend,
       protected: bool,
       protection: text,
+      access: oneOf("keys", "open"),
       watchdog: watchdogState,
       tee: teeState,
       last_cause: cause,
@@ -229,6 +248,8 @@ export const commands = {
   /** Who keeps the watchdog going and when, as this card is set up: for `wdt explain`. */
   "wdt.plan": command(66, 7, "read", none, coveragePlan),
   "tee.state": command(67, 0, "read", none, teeState),
+  /** The sessions with services; `from`: the index to go on with, when one packet did not do. */
+  "tee.sessions": command(67, 1, "read", map({ from: optional(uint) }), teeSessions),
   "tee.crashes": command(
     67,
     2,
@@ -242,7 +263,16 @@ export const commands = {
     }),
   ),
   "tee.recover": command(67, 3, "write", none, teeState),
+  /** Allows one quarantined command of a service again; all of them without a name. */
+  "tee.unquarantine": command(
+    67,
+    4,
+    "write",
+    map({ service: optional(text), command: optional(uint) }),
+    teeState,
+  ),
   ...reportCommands,
+  ...accessCommands,
   "rig.inject": command(70, 0, "write", map({ fault: text, for_ms: optional(uint) }), none, "rig"),
   "rig.faults": command(70, 1, "read", none, map({ faults: list(text, 64) })),
 } as const;
