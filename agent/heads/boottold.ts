@@ -57,7 +57,7 @@ export function handOffTold(
   return { present: true, record };
 }
 
-/** What the host is to be told of boots that ended and that it has not been told of, oldest first. */
+/** What the host has yet to be told of boots that ended, oldest first. */
 export function deathsOf({ past, told }: BootRecord): AgentEvent[] {
   const isNew = ({ boot, cause }: BootEntry): boolean =>
     cause !== "agent_restart" && Number.parseInt(boot, 10) >= told;
