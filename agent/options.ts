@@ -19,8 +19,9 @@ export const help = `kenneld ${__VERSION__}: guards this card's watchdog and rep
   --allow-disarm       let the host disarm the watchdog
   --task NAME=SECONDS  a task that must check in at least this often; may be repeated
   --tee POLICY         require | prefer | simulate (prefer)
-  --tee PATH           the TEE to use, under that policy (/dev/tee0): one that is named is called
-                       even when no services are; --tee may be given twice, or --tee-device PATH
+  --tee PATH           the TEE to use, under that policy (/dev/tee0); sim:[FOLDER]: a simulated one
+                       in a process. One that is named is called even when no services are; --tee
+                       may be given twice, or --tee-device PATH
   --hand-off FILE      the firmware's hand-off record as a file
   --access POLICY      keys | open: who may change anything (keys)
   --authorized-keys F  who may, as OpenSSH lines (STATE/authorized_keys)
