@@ -3,6 +3,7 @@ import { type Code, Failure, policy, type RcName, rcs } from "../errors.ts";
 import { type CommandName, commands } from "../wire/commands.ts";
 import { groupErrorMeaning } from "../wire/grouperrors.ts";
 import { check } from "../wire/shape.ts";
+import { ownGroups } from "../wire/smp.ts";
 import { harmlessText } from "./show.ts";
 
 export type Body = Readonly<Record<string, unknown>>;
@@ -47,4 +48,9 @@ function meaning(rc: RcName): string {
     too_new: "it speaks a newer protocol",
   };
   return words[rc] ?? rc.replaceAll("_", " ");
+}
+
+/** As it is sent: of our own groups a refusal comes with words where they are asked for. */
+export function askingForWords(name: CommandName, body: Body): Body {
+  return commands[name].group < ownGroups ? body : { ...body, rsn: true };
 }

@@ -16,8 +16,8 @@ import {
 } from "../wire/commands.ts";
 import { Deframer, enframe } from "../wire/frame.ts";
 import { check } from "../wire/shape.ts";
-import { encodeMessage, type Op, parsePacket, type Request, wantingWords } from "../wire/smp.ts";
-import { type Body, checked } from "./answer.ts";
+import { encodeMessage, type Op, parsePacket, type Request } from "../wire/smp.ts";
+import { askingForWords, type Body, checked } from "./answer.ts";
 import type { Authority } from "./authority.ts";
 import { type Evidence, noEvidence, seeBad, seePrompt, seeText, unanswered } from "./evidence.ts";
 
@@ -151,7 +151,7 @@ export class Link {
     call.sequences.push(seq);
     const asks: Op = op === "read" ? "read" : "write";
     const header = { version: smpVersion, op: asks, group, seq, command: id };
-    const body = wantingWords(group, call.body);
+    const body = askingForWords(call.name, call.body);
     if (!this.port.write(enframe(encodeMessage({ ...header, body }))))
       return this.finish(call, this.stuck(call));
     const attempts = op === "write" ? 1 : readAttempts;

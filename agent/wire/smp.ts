@@ -123,15 +123,7 @@ export function responseHeader(request: Header): Header {
 }
 
 /** First of the groups whose errors are their own in v2. */
-const ownGroups = 64;
-
-/** A body that asks for words beside a refusal; of standard groups none has such a key. */
-export function wantingWords(
-  group: number,
-  body: Readonly<Record<string, unknown>>,
-): Readonly<Record<string, unknown>> {
-  return group < ownGroups ? body : { ...body, rsn: true };
-}
+export const ownGroups = 64;
 
 /** Longest explanation in a refusal, UTF-16 units: with three bytes for each it fits a packet. */
 export const reasonMax = 512;
