@@ -7,6 +7,7 @@ import { answers } from "./answers.ts";
 import type { AgentConfig } from "./config.ts";
 import { Broken, Failure } from "./errors.ts";
 import { type AgentEvent, EventRing, eventClass } from "./events.ts";
+import { ApplicationsHead } from "./heads/applications.ts";
 import { BootHead } from "./heads/boot.ts";
 import { BootControls } from "./heads/bootcontrols.ts";
 import { HostHead, type Line } from "./heads/host.ts";
@@ -42,6 +43,7 @@ export class Agent {
   readonly boot: BootHead;
   readonly watchdog: WatchdogHead;
   readonly tee: TeeHead;
+  readonly applications: ApplicationsHead;
   readonly host: HostHead;
   readonly controls: BootControls;
   readonly ready: ReadinessHead;
@@ -86,6 +88,7 @@ export class Agent {
     const machine = io.platform.machineBootId();
     this.teeMemory = new TeeMemory(io.disk, machine, config.tee, io.clock.now());
     this.tee = this.teeHead(io, config.tee);
+    this.applications = new ApplicationsHead(io, config, this.tee, this.boot.id, emit);
     this.controls = new BootControls(io.controls, emit);
     this.ready = this.readinessHead(io, config);
     this.protection = new ProtectionHead(this, emit);
@@ -160,6 +163,7 @@ export class Agent {
     const cause = this.boot.noteStop(isShutdown, this.watchdog.checkedInMs);
     this.emit({ kind: "agent:stopping", cause });
     this.supervision.stop();
+    this.applications.stop();
     this.stopping = true;
     this.cancelWake();
     this.ready.stop();
@@ -202,7 +206,7 @@ export class Agent {
   }
 
   private teeHead(io: AgentIo, config: TeeConfig): TeeHead {
-    const { clock, tee, notify } = io;
+    const { clock, tee } = io;
     const memory = this.teeMemory;
     return new TeeHead(
       {
@@ -213,7 +217,7 @@ export class Agent {
         keep: (history) => memory.keep(history, clock.now()),
         saveContext: (context) => memory.saveContext(context),
         loadContext: () => memory.loadContext(),
-        notify,
+        notify: (services, available) => this.applications.notify(services, available),
         withhold: () => this.withhold("tee"),
         keyPrefix: this.boot.id,
       },
@@ -323,6 +327,7 @@ export class Agent {
   private tick(): void {
     const nowMs = this.io.clock.now();
     this.tee.tick(nowMs);
+    this.applications.tick(nowMs);
     this.watchdog.tick(nowMs);
     this.boot.tick(nowMs);
     this.protection.tick();
@@ -347,6 +352,7 @@ export class Agent {
     const dueMs = Math.min(
       this.watchdog.dueMs,
       this.tee.dueMs,
+      this.applications.dueMs,
       this.boot.dueMs,
       this.host.dueMs,
       this.supervision.dueMs,

@@ -88,6 +88,11 @@ export type AgentEvent =
   | { kind: "tee:escalated"; because: string }
   | { kind: "tee:helper"; because: string }
   | { kind: "tee:provider"; because: string }
+  /** Programs were not let in, or not to a service: `count` times since the last such report. */
+  | { kind: "tee:refused"; uid: number; pid: number; because: string; count: number }
+  | { kind: "tee:socket"; problem: string; count: number }
+  /** Calls that an earlier agent may have left half done. */
+  | { kind: "tee:unfinished"; count: number }
   | { kind: "journal:recovered"; file: string; outcome: string }
   | { kind: "journal:degraded"; problem: string }
   | { kind: "report:dropped"; count: number; class: EventClass }
@@ -148,6 +153,9 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "tee:escalated": "safety",
   "tee:helper": "state",
   "tee:provider": "state",
+  "tee:refused": "safety",
+  "tee:socket": "state",
+  "tee:unfinished": "state",
   "journal:recovered": "safety",
   "journal:degraded": "safety",
   "report:dropped": "safety",

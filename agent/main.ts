@@ -13,6 +13,7 @@ import { askShutdown } from "./io/shutdown.ts";
 import { ServiceManager } from "./io/supervisor.ts";
 import { examine } from "./machines/doctor.ts";
 import { help, readOptions, settingsOf } from "./options.ts";
+import { socketAccess } from "./teeservices.ts";
 
 const stateFolder = "/var/lib/kennel";
 /** How often a missing or lost serial line is tried again, ms. */
@@ -53,6 +54,21 @@ function keepLine(agent: Agent, path: string, baud: number, log: Log): void {
   open();
 }
 
+/** Programs of the card are served once it is guarded, and only where services are named. */
+async function serveApplications(agent: Agent, clock: RealClock, log: Log): Promise<void> {
+  const { teeSocket, services } = agent.config;
+  if (teeSocket === null) return;
+  try {
+    const { UnixServer } = await import("./io/applicationserver.ts");
+    const server = new UnixServer(teeSocket, socketAccess(services), clock);
+    agent.applications.serve(server, (act) => agent.call(act));
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    log(`programs of this card cannot call its TEE: ${error.message}`);
+    agent.call(() => agent.applications.failed(error.message));
+  }
+}
+
 function run(argv: string[]): void {
   const options = readOptions(argv);
   if (options.help === true) return say(stdout, help);
@@ -77,8 +93,6 @@ function run(argv: string[]): void {
       controls: findBootControls(),
       runProgram,
       examine: () => examine(readDoctorFacts(watchdog?.facts() ?? null), process.pid),
-      // No program of the card is connected to the agent yet: its host is told by reports.
-      notify: () => undefined,
       faults: config.lab ? labFaults(tee) : {},
       log,
     },
@@ -86,6 +100,7 @@ function run(argv: string[]): void {
   );
   agent.start();
   if (settings.port !== undefined) keepLine(agent, settings.port, settings.baud ?? 115_200, log);
+  serveApplications(agent, clock, log);
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.once(signal, () => {
       askShutdown((isShutdown) => {

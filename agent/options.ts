@@ -20,6 +20,7 @@ export const help = `kenneld ${__VERSION__}: guards this card's watchdog and rep
   --task NAME=SECONDS  a task that must check in at least this often; may be repeated
   --tee POLICY         require | prefer | simulate (prefer)
   --tee-device PATH    the TEE to use (/dev/tee0)
+  --tee-socket PATH    where programs of the card call its services (/run/kennel/tee.sock, or none)
   --hand-off FILE      the firmware's hand-off record as a file
   --lab                answer the rig group: faults can be injected over the line
   --version, --help
@@ -42,6 +43,7 @@ const optionTypes = {
   task: { type: "string", multiple: true },
   tee: { type: "string" },
   "tee-device": { type: "string" },
+  "tee-socket": { type: "string" },
   "hand-off": { type: "string" },
   lab: { type: "boolean" },
   version: { type: "boolean" },
@@ -99,7 +101,11 @@ export function settingsOf(options: Options): Settings {
     lab: options.lab,
     tasks: options.task?.map(taskOf),
   });
-  const tee = present({ policy: options.tee, device: options["tee-device"] });
+  const tee = present({
+    policy: options.tee,
+    device: options["tee-device"],
+    socket: options["tee-socket"],
+  });
   const merged = {
     ...settings,
     ...top,

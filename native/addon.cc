@@ -2,6 +2,7 @@
 #include <napi.h>
 
 #include "notify.h"
+#include "peer.h"
 #include "pty.h"
 #include "runtime.h"
 #include "tee.h"
@@ -13,6 +14,7 @@ static Napi::Object Register(Napi::Env env, Napi::Object exports) {
   kennel::Pty::Register(env, exports);
   kennel::Tee::Register(env, exports);
   kennel::RegisterNotify(env, exports);
+  kennel::RegisterPeer(env, exports);
   return exports;
 }
 

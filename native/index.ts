@@ -168,6 +168,15 @@ export interface NativeTee {
   close(): void;
 }
 
+/** Who is at the other end of a Unix socket, as the kernel noted it at connect(2). */
+export interface PeerCredentials {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** Supplementary groups; empty when there are more than 256, or the kernel does not say. */
+  readonly groups: readonly number[];
+}
+
 export interface Native {
   /** Opens, and thereby arms, the device at `path`; or takes over `fd`, which is open already. */
   readonly Watchdog: new (
@@ -198,6 +207,11 @@ export interface Native {
    * Never waits: `EAGAIN` when the receiver is full.
    */
   notify(path: string, text: string, fd?: number): void;
+  /**
+   * SO_PEERCRED of a connected Unix socket. `ENOTSOCK` and `EBADF` for what is none, `ENOTCONN` for
+   * one without a peer.
+   */
+  peerCredentials(fd: number): PeerCredentials;
   /** Bars others from opening the terminal `fd` (TIOCEXCL); root can still open it. */
   exclusive(fd: number): void;
 }
