@@ -24,7 +24,9 @@ export interface CallOptions {
   readonly withinMs?: number;
   /** Wait for a service that is away, instead of `tee.unavailable` at once. */
   readonly waits?: boolean;
-  /** 1 to 64 letters, digits, `_`, `.` and `-`, never used before by this user; made up if absent. */
+  /**
+   * 1 to 64 letters, digits, `_`, `.` and `-`, never used before by this user; made up when absent.
+   */
   readonly id?: string;
 }
 
@@ -40,7 +42,7 @@ export interface CallResult {
   readonly output?: Uint8Array;
   /** It was done before a crash and is not done again: what it gave is lost. */
   readonly lost: boolean;
-  /** Goes up with every restart of the TEE or the agent: what was held in its RAM before is gone. */
+  /** Goes up with every restart of the TEE or the agent: what was in its RAM before is gone. */
   readonly epoch: number;
 }
 
@@ -62,9 +64,9 @@ export interface Service {
 /**
  * By `code`: `tee.unavailable` not done, or harmless if it was; `tee.unknown_outcome` may have been
  * done, nobody can say; `tee.deadline` its time is up: `outcome(id)` tells later; `tee.quarantined`
- * this command crashed the TEE and is not sent any more; `tee.denied` not for this user; `tee.limit`
- * too much at once; `tee.call` against a rule; `tee.socket` no agent, or closed. `evidence` has
- * the call's `id`, and `sent`: false where the TEE never saw it.
+ * this command crashed the TEE and is not sent any more; `tee.denied` not for this user;
+ * `tee.limit` too much at once; `tee.call` against a rule; `tee.socket` no agent, or closed.
+ * `evidence` has the call's `id`, and `sent`: false where the TEE never saw it.
  */
 export declare class TeeError extends Error {
   readonly code: string;

@@ -16,6 +16,7 @@ import {
   withinDefaultMs,
   withinRangeMs,
 } from "../wire/teeapi.ts";
+import { Places } from "./places.ts";
 import type { TeeAnswer, TeeHead } from "./tee.ts";
 
 /** Calls that are not over, in all; of one user; of one connection. */
@@ -28,8 +29,6 @@ export interface CallsIo {
   /** See io/applications.ts. */
   readonly digest: (bytes: Uint8Array) => Uint8Array;
   readonly say: (to: Application, what: Telling) => void;
-  /** Calls inside the TEE at once; what comes beyond waits here. */
-  readonly sentMax: number;
 }
 
 /** A call that may be made, as far as who makes it goes. */
@@ -63,7 +62,7 @@ export class ApplicationCalls {
   private readonly io: CallsIo;
   /** By user and id, in the order in which they came. */
   private readonly pending = new Map<string, Pending>();
-  private sent = 0;
+  private readonly places = new Places();
 
   constructor(io: CallsIo) {
     this.io = io;
@@ -173,8 +172,23 @@ export class ApplicationCalls {
     if (this.pending.size === 0) return;
     for (const one of [...this.pending.values()]) {
       if (one.from !== null && one.deadlineMs <= nowMs) this.late(one);
-      else if (one.phase === "waiting" && this.sent < this.io.sentMax) this.trySend(one);
     }
+    for (;;) {
+      // Looked at anew each time: sending one may let others pass.
+      const ready = [...this.pending.values()].filter((one) => this.isReady(one));
+      const next = this.places.next(ready, ({ intent }) => intent.uid);
+      if (next === undefined) return;
+      this.send(next);
+    }
+  }
+
+  /** Whether it may be sent; one that does not wait for a service that is away ends here. */
+  private isReady(one: Pending): boolean {
+    if (one.phase !== "waiting") return false;
+    const because = this.io.tee.awayBecause(one.intent.service);
+    if (because === null) return true;
+    if (!one.waits) this.conclude(one, { verdict: "unavailable", because, sent: false });
+    return false;
   }
 
   /** Why a call is not taken: error and words; null when it is. */
@@ -257,18 +271,13 @@ export class ApplicationCalls {
     pending.deadlineMs = this.io.now() + (wanted.ask.within_ms ?? withinDefaultMs);
   }
 
-  private trySend(one: Pending): void {
+  private send(one: Pending): void {
     const { service, command, class: of, uid, id } = one.intent;
-    const away = this.io.tee.awayBecause(service);
-    if (away !== null) {
-      if (!one.waits) this.conclude(one, { verdict: "unavailable", because: away, sent: false });
-      return;
-    }
     one.phase = "sent";
-    this.sent += 1;
+    this.places.enter(uid);
     let isSending = true;
     const done = (answer: TeeAnswer): void => {
-      this.sent -= 1;
+      this.places.leave(uid);
       this.answered(one, answer, !isSending);
     };
     // Nobody else's key can be the same: those of the agent's own begin with its boot.

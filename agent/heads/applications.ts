@@ -101,7 +101,6 @@ export class ApplicationsHead {
       book,
       digest: (bytes) => server.digest(bytes),
       say: (to, what) => this.say(to, what),
-      sentMax: this.config.tee.callsMax,
     });
     const count = book.unfinished;
     if (count > 0) this.emit({ kind: "tee:unfinished", count });
