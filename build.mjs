@@ -158,6 +158,7 @@ async function bundlePrograms(esbuild, version) {
       kennel: "agent/console/main.ts",
       "kennel-tee": "agent/teehelper.ts",
       "kennel-tee-client": "agent/client/client.ts",
+      "kennel-teetwin": "agent/teetwin.ts",
     },
     outdir: stage,
     // Code that runs from the cache has no loader for import(): it becomes require.

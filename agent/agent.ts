@@ -5,16 +5,19 @@
 import type { AgentIo } from "./agentio.ts";
 import { answers } from "./answers.ts";
 import type { AgentConfig } from "./config.ts";
+import { CrashStore } from "./crashstore.ts";
 import { Broken, Failure } from "./errors.ts";
 import { type AgentEvent, EventRing, eventClass } from "./events.ts";
+import { AccessHead } from "./heads/access.ts";
 import { ApplicationsHead } from "./heads/applications.ts";
 import { BootHead } from "./heads/boot.ts";
 import { BootControls } from "./heads/bootcontrols.ts";
 import { HostHead, type Line } from "./heads/host.ts";
-import { LastWords, type Words } from "./heads/lastwords.ts";
 import { ownCheck } from "./heads/ownchecks.ts";
 import { ProtectionHead } from "./heads/protection.ts";
 import { ReadinessHead } from "./heads/readiness.ts";
+import { Resets, resetDelayMs } from "./heads/resets.ts";
+import { ShortLives } from "./heads/shortlives.ts";
 import { Supervision } from "./heads/supervision.ts";
 import { TeeHead } from "./heads/tee.ts";
 import { TeeMemory } from "./heads/teememory.ts";
@@ -26,8 +29,6 @@ import type { ResponseOf } from "./wire/commands.ts";
 
 /** Inputs waiting; more than that is a flood, and what came last is refused. */
 export const queueMax = 256;
-/** Between the answer to a reset command and the reset: time for the answer to leave. */
-const resetDelayMs = 250;
 
 type Input =
   | { kind: "bytes"; line: Line; bytes: Uint8Array }
@@ -49,8 +50,11 @@ export class Agent {
   readonly ready: ReadinessHead;
   readonly ledger: Ledger;
   readonly protection: ProtectionHead;
+  private readonly lives: ShortLives;
+  readonly resets: Resets;
+  readonly crashes: CrashStore;
+  readonly access: AccessHead;
   private readonly teeMemory: TeeMemory;
-  private readonly lastWords: LastWords;
   private readonly supervision: Supervision;
   private readonly queue: Input[] = [];
   private draining = false;
@@ -63,7 +67,9 @@ export class Agent {
     this.io = io;
     this.config = config;
     const emit = (event: AgentEvent): void => this.emit(event);
-    this.lastWords = new LastWords(io.disk);
+    this.resets = new Resets(this, emit, () => {
+      this.stopping = true;
+    });
     this.supervision = new Supervision(io.supervisor, emit);
     this.boot = new BootHead(io, config, emit);
     this.watchdog = new WatchdogHead(
@@ -74,16 +80,18 @@ export class Agent {
         noteCulprit: (culprit) => this.boot.noteClosing("watchdog", culprit),
         clearCulprit: () => {
           this.boot.clearClosing();
-          this.lastWords.takeBack();
+          this.resets.lastWords.takeBack();
         },
         lastWords: (culprit, refreshedMs, deadlineMs) => {
-          this.speakLast({ cause: "watchdog", culprit, refreshedMs, deadlineMs });
+          this.resets.speakLast({ cause: "watchdog", culprit, refreshedMs, deadlineMs });
         },
         emit,
       },
       config,
     );
     this.boot.open(this.watchdog.bootStatus);
+    this.lives = new ShortLives(this.boot, this.watchdog);
+    this.crashes = new CrashStore(io.disk, io.sha256);
     this.ledger = new Ledger(io.disk, this.boot.id);
     const machine = io.platform.machineBootId();
     this.teeMemory = new TeeMemory(io.disk, machine, config.tee, io.clock.now());
@@ -92,18 +100,23 @@ export class Agent {
     this.controls = new BootControls(io.controls, emit);
     this.ready = this.readinessHead(io, config);
     this.protection = new ProtectionHead(this, emit);
-    this.host = new HostHead({ clock: io.clock, ledger: this.ledger, emit }, answers(this));
+    this.access = new AccessHead({ clock: io.clock, emit }, config.access);
+    const allow = this.access.allow.bind(this.access);
+    this.host = new HostHead({ clock: io.clock, ledger: this.ledger, emit, allow }, answers(this));
   }
 
   /** Takes over the watchdog and begins to work. */
   start(): void {
     this.boot.tell();
-    const previous = this.boot.journal.value.past.at(-1)?.boot;
-    const words = this.lastWords.read(this.io.platform.machineBootId(), previous);
+    const words = this.resets.heard();
     if (words !== null) this.emit(words);
     this.boot.start();
+    this.access.start();
     const { leftMs, refreshedAgoMs, found } = this.watchdog;
-    this.watchdog.start();
+    this.lives.start(
+      (event) => this.emit(event),
+      (culprit) => this.resets.withhold(culprit),
+    );
     // Arming set the counter anew: one that shows the same as before does not count at all.
     const isFrozen = this.watchdog.leftMs === leftMs;
     this.boot.adopted(isFrozen ? null : leftMs, found);
@@ -136,17 +149,7 @@ export class Agent {
 
   /** Answers a reset command: cause first, then the answer, then the reset. */
   reset(by: string): void {
-    this.call(() => {
-      this.boot.noteClosing("commanded", by);
-      this.controls.closing();
-      this.emit({ kind: "agent:stopping", cause: "commanded" });
-      const deadlineMs = this.io.clock.now() + resetDelayMs;
-      this.announce({ cause: "commanded", culprit: by, deadlineMs });
-      this.io.clock.at(deadlineMs, () => {
-        this.stopping = true;
-        this.io.platform.reboot();
-      });
-    });
+    this.call(() => this.resets.command(by));
   }
 
   /** Injects a fault of the rig group once the answer has left. */
@@ -198,7 +201,7 @@ export class Agent {
           return this.controls.confirm({ boot: this.boot.firmwareId, nextReset: config.nextReset });
         },
         confirm: () => this.boot.ready(),
-        withhold: (culprit) => this.withhold(culprit),
+        withhold: (culprit) => this.resets.withhold(culprit),
       },
       config.readiness,
       this.boot.isConfirmed,
@@ -218,42 +221,12 @@ export class Agent {
         saveContext: (context) => memory.saveContext(context),
         loadContext: () => memory.loadContext(),
         notify: (services, available) => this.applications.notify(services, available),
-        withhold: () => this.withhold("tee"),
+        withhold: () => this.resets.withhold("tee"),
         keyPrefix: this.boot.id,
       },
       config,
       memory.history,
     );
-  }
-
-  /** Stores why the reset comes and what led to it, synced: the report alone may not leave. */
-  private speakLast(words: Pick<Words, "cause" | "culprit" | "refreshedMs" | "deadlineMs">): void {
-    const boot = this.boot.id;
-    const machine = this.io.platform.machineBootId();
-    const stage = this.boot.entry?.stage ?? "runtime";
-    const atMs = this.io.clock.now();
-    this.lastWords.store({ ...words, boot, machine, stage, atMs }, this.ring.recent());
-  }
-
-  /** Cause before reset (DESIGN, rule 7), for a reset that does not come of a late task. */
-  private announce(reset: { cause: Words["cause"]; culprit: string; deadlineMs: number }): void {
-    const { state } = this.watchdog;
-    const nowMs = this.io.clock.now();
-    const refreshedMs = "checkedInMs" in state ? state.checkedInMs : nowMs;
-    this.speakLast({ ...reset, refreshedMs });
-    this.emit({
-      kind: "wdt:pre_reset",
-      cause: reset.cause,
-      culprit: reset.culprit,
-      deadline_ms: Math.round(reset.deadlineMs),
-      reset_in_ms: Math.max(Math.round(reset.deadlineMs - nowMs), 0),
-    });
-  }
-
-  /** Another head chose a reset: the refresh is withheld for good. */
-  private withhold(culprit: string): void {
-    if (!this.watchdog.isArmed) return;
-    this.watchdog.send({ kind: "withhold", atMs: this.io.clock.now(), culprit });
   }
 
   private emit(event: AgentEvent): void {
@@ -330,6 +303,7 @@ export class Agent {
     this.applications.tick(nowMs);
     this.watchdog.tick(nowMs);
     this.boot.tick(nowMs);
+    this.lives.tick();
     this.protection.tick();
     this.supervision.tick();
     this.ready.tick(nowMs);
@@ -340,7 +314,7 @@ export class Agent {
     this.ledger.flush();
     // After the reports: what the record says was told must have reached the disk first.
     this.boot.journal.flush();
-    if (this.ledger.degraded === null) this.lastWords.clear();
+    if (this.ledger.degraded === null) this.resets.lastWords.clear();
     const dropped = this.ledger.takeDrops();
     if (dropped > 0) this.emit({ kind: "report:dropped", count: dropped, class: "state" });
     const problem = this.ledger.degraded;
@@ -378,12 +352,7 @@ export class Agent {
     if (!(error instanceof Failure) && !(error instanceof Broken)) this.io.log(String(error));
     this.stopping = true;
     this.cancelWake();
-    this.boot.noteClosing("watchdog", "agent");
-    const { state } = this.watchdog;
-    const deadlineMs = "deadlineMs" in state ? state.deadlineMs : this.io.clock.now();
-    const reset_in_ms = Math.max(Math.round(deadlineMs - this.io.clock.now()), 0);
-    this.emit({ kind: "wdt:withheld", culprit: "agent", reset_in_ms });
-    if (this.watchdog.isArmed) this.announce({ cause: "watchdog", culprit: "agent", deadlineMs });
+    this.resets.giveUp();
     this.flush();
     try {
       this.host.pump();

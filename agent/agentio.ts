@@ -1,6 +1,7 @@
 /** Everything of the world that the agent touches: each the real thing or its twin. */
 import type { BootControl } from "./io/bootcontrol.ts";
 import type { Clock } from "./io/clock.ts";
+import type { Sha256 } from "./io/digest.ts";
 import type { Disk } from "./io/disk.ts";
 import type { Platform } from "./io/platform.ts";
 import type { RunProgram } from "./io/program.ts";
@@ -21,6 +22,7 @@ export interface AgentIo {
   /** Boot controls of the platform; none on most machines. */
   readonly controls: readonly BootControl[];
   readonly runProgram: RunProgram;
+  readonly sha256: Sha256;
   /** Who else wants the watchdog, as it stands now. */
   readonly examine: () => readonly Finding[];
   /** Faults that can be injected on a lab image or a simulated card; empty elsewhere. */

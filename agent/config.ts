@@ -4,6 +4,7 @@
  */
 import stages from "../boot/stages.json" with { type: "json" };
 import { Failure } from "./errors.ts";
+import { type AccessConfig, accessConfig } from "./machines/accessconfig.ts";
 import type { BootPlan } from "./machines/boot.ts";
 import { intervalRangeS, type NextReset } from "./machines/bootcontrol.ts";
 import type { WatchdogPolicy } from "./machines/criteria.ts";
@@ -22,6 +23,17 @@ const settingsShape = map({
   baud: optional(number),
   state: optional(text),
   lab: optional(bool),
+  access: optional(
+    map({
+      /** Who may change anything: who signs with an authorised key, or everybody. */
+      policy: optional(oneOf("keys", "open")),
+      read: optional(oneOf("open", "keys")),
+      /** The authorised keys; `authorized_keys` in the state folder unless set. */
+      keys_file: optional(text),
+      /** What this card is called in signed commands, instead of what the hardware says. */
+      device: optional(text),
+    }),
+  ),
   watchdog: optional(
     map({
       policy: optional(oneOf("require", "prefer", "simulate")),
@@ -68,6 +80,7 @@ export interface AgentConfig {
   readonly version: string;
   /** A lab image answers the rig group: faults can be injected over the line. */
   readonly lab: boolean;
+  readonly access: AccessConfig;
   readonly plan: BootPlan;
   readonly watchdogPolicy: WatchdogPolicy;
   readonly hardwareMaxMs: number | null;
@@ -188,6 +201,7 @@ export function configure(settings: Settings, version: string): AgentConfig {
     name: settings.name ?? "card",
     version,
     lab: settings.lab ?? false,
+    access: accessConfig(settings.access),
     plan,
     watchdogPolicy: watchdog.policy ?? "prefer",
     hardwareMaxMs: hardwareMaxS === undefined ? null : hardwareMaxS * 1000,

@@ -25,6 +25,7 @@ import { teeModel } from "./sim/teemodel.ts";
 import { SimChip, SimWatchdog } from "./sim/watchdog.ts";
 import { plainModel } from "./sim/watchdogmodels.ts";
 import { deviceSettings } from "./teesettings.ts";
+import { isTwinDevice, twinTee } from "./twindevice.ts";
 
 /** Lines that a person reads on the card's own console. */
 export type Log = (line: string) => void;
@@ -112,10 +113,12 @@ function simulated(clock: RealClock, log: Log): FoundWatchdog {
 
 /** The TEE that `tee.policy` asks for. A real one is called only for services that are named. */
 export function findTee(settings: Settings, config: AgentConfig, clock: RealClock): Tee {
-  if (config.teePolicy === "simulate") {
+  const isProcess = isTwinDevice(settings.tee?.device);
+  if (config.teePolicy === "simulate" && !isProcess) {
     const model = teeModel(config.tee.services.map(({ name }) => name));
     return new SimTee(clock, new Random(process.pid), model);
   }
+  if (isProcess) return twinTee(settings.tee ?? {}, config, clock);
   const { supplicantName, ...device } = deviceSettings(settings.tee ?? {});
   const isRequired = config.teePolicy === "require";
   const tee = new DeviceTee({

@@ -13,6 +13,7 @@ export type EventClass = "safety" | "state" | "trace";
 
 export type AgentEvent =
   | { kind: "agent:started"; version: string; cause: Cause; restart: boolean }
+  | { kind: "agent:short_lived"; in_a_row: number }
   | { kind: "agent:stopping"; cause: Cause }
   | { kind: "agent:defect"; what: string }
   | { kind: "agent:supervisor"; problem: string }
@@ -86,6 +87,7 @@ export type AgentEvent =
   | { kind: "tee:rung"; rung: string; because: string }
   | { kind: "tee:degraded"; because: string }
   | { kind: "tee:escalated"; because: string }
+  | { kind: "tee:unrecoverable"; because: string }
   | { kind: "tee:helper"; because: string }
   | { kind: "tee:provider"; because: string }
   /** Programs were not let in, or not to a service: `count` times since the last such report. */
@@ -99,6 +101,9 @@ export type AgentEvent =
   | { kind: "link:up"; port: string }
   | { kind: "link:down"; problem: string }
   | { kind: "link:bad"; problem: string }
+  /** Everybody at a line of this card may change it. */
+  | { kind: "access:open" }
+  | { kind: "access:refused"; why: string; command: string; port: string }
   | { kind: "rig:fault"; fault: string };
 
 export type EventKind = AgentEvent["kind"];
@@ -106,6 +111,7 @@ export type EventKind = AgentEvent["kind"];
 /** What each kind is worth. */
 export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "agent:started": "state",
+  "agent:short_lived": "safety",
   "agent:stopping": "safety",
   "agent:defect": "safety",
   "agent:supervisor": "safety",
@@ -151,6 +157,7 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "tee:rung": "state",
   "tee:degraded": "safety",
   "tee:escalated": "safety",
+  "tee:unrecoverable": "safety",
   "tee:helper": "state",
   "tee:provider": "state",
   "tee:refused": "safety",
@@ -162,6 +169,8 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "link:up": "trace",
   "link:down": "trace",
   "link:bad": "trace",
+  "access:open": "safety",
+  "access:refused": "safety",
   "rig:fault": "state",
 };
 

@@ -6,6 +6,7 @@ import { findTee, findWatchdog, type Log, labFaults, openDisk, takeOver } from "
 import { exitCodes, Failure } from "./errors.ts";
 import { findBootControls } from "./io/bootcontrols.ts";
 import { RealClock } from "./io/clock.ts";
+import { sha256 } from "./io/digest.ts";
 import { readDoctorFacts } from "./io/doctor.ts";
 import { LinuxPlatform } from "./io/platform.ts";
 import { runProgram } from "./io/programs.ts";
@@ -92,6 +93,7 @@ function run(argv: string[]): void {
       supervisor: manager,
       controls: findBootControls(),
       runProgram,
+      sha256,
       examine: () => examine(readDoctorFacts(watchdog?.facts() ?? null), process.pid),
       faults: config.lab ? labFaults(tee) : {},
       log,

@@ -22,6 +22,8 @@ export const help = `kenneld ${__VERSION__}: guards this card's watchdog and rep
   --tee-device PATH    the TEE to use (/dev/tee0)
   --tee-socket PATH    where programs of the card call its services (/run/kennel/tee.sock, or none)
   --hand-off FILE      the firmware's hand-off record as a file
+  --access POLICY      keys | open: who may change anything (keys)
+  --authorized-keys F  who may, as OpenSSH lines (STATE/authorized_keys)
   --lab                answer the rig group: faults can be injected over the line
   --version, --help
 
@@ -45,6 +47,8 @@ const optionTypes = {
   "tee-device": { type: "string" },
   "tee-socket": { type: "string" },
   "hand-off": { type: "string" },
+  access: { type: "string" },
+  "authorized-keys": { type: "string" },
   lab: { type: "boolean" },
   version: { type: "boolean" },
   help: { type: "boolean" },
@@ -106,9 +110,11 @@ export function settingsOf(options: Options): Settings {
     device: options["tee-device"],
     socket: options["tee-socket"],
   });
+  const access = present({ policy: options.access, keys_file: options["authorized-keys"] });
   const merged = {
     ...settings,
     ...top,
+    access: { ...settings.access, ...access },
     watchdog: { ...settings.watchdog, ...watchdog },
     tee: { ...settings.tee, ...tee },
   };

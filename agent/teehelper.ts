@@ -7,6 +7,7 @@ import { writeSync } from "node:fs";
 import { type NativeTee, native, type SystemError, type TeeReturn } from "../native/index.ts";
 import { Failure } from "./errors.ts";
 import { type Marshalled, marshal, unmarshal } from "./io/teeparams.ts";
+import { TwinDriver, twinPrefix } from "./io/twindriver.ts";
 import { PipeReader, type PipeReply, type PipeRequest, requestOf, toPipe } from "./wire/teepipe.ts";
 
 /** A client context: one open of the device, closed with its last session. */
@@ -21,6 +22,11 @@ const contexts = new Map<number, Context>();
 const noClient = new Uint8Array(16);
 /** Calls of the canary: the helper it lives in has no others. */
 const canaryCancel = 1;
+
+/** The device, or the pretended one of a process that stands for the secure world. */
+function openTee(): NativeTee {
+  return device.startsWith(twinPrefix) ? new TwinDriver(device) : new (native().Tee)(device);
+}
 
 function reply(message: PipeReply): void {
   const bytes = toPipe(message);
@@ -40,7 +46,7 @@ function plainReply(id: number, { errno, ret, origin }: TeeReturn): PipeReply {
 function contextOf(number: number): Context {
   const known = contexts.get(number);
   if (known !== undefined) return known;
-  const made = { tee: new (native().Tee)(device), sessions: new Set<number>(), inside: 0 };
+  const made = { tee: openTee(), sessions: new Set<number>(), inside: 0 };
   contexts.set(number, made);
   return made;
 }
@@ -145,7 +151,7 @@ function close({ id, context: number = 0, session = 0 }: PipeRequest): void {
 
 /** A context of its own, opened and closed again: nothing of the agent's own calls in between. */
 function canary({ id, uuid, command = 0 }: PipeRequest): void {
-  const tee = new (native().Tee)(device);
+  const tee = openTee();
   const none = new BigUint64Array(0);
   const end = (came: TeeReturn): void => {
     tee.close();
@@ -161,7 +167,7 @@ function canary({ id, uuid, command = 0 }: PipeRequest): void {
 }
 
 function version({ id }: PipeRequest): void {
-  const tee = new (native().Tee)(device);
+  const tee = openTee();
   try {
     const { implementation, implementationCaps, genericCaps } = tee.version();
     const said = [implementation, implementationCaps, genericCaps];

@@ -31,10 +31,14 @@ export class FdStore {
   /** `env`: of the twin and for the agent; LD_PRELOAD reaches the agent alone. */
   constructor(socket: string, env: Record<string, string>, args: readonly string[]) {
     const { LD_PRELOAD = "", ...rest } = env;
-    this.manager = spawn(built(), [socket, process.execPath, kenneld, ...args], {
-      env: { ...process.env, ...rest, FDSTORE_PRELOAD: LD_PRELOAD },
-      stdio: ["pipe", "pipe", "pipe"],
-    });
+    this.manager = spawn(
+      built(),
+      [socket, process.execPath, kenneld, "--access", "open", ...args],
+      {
+        env: { ...process.env, ...rest, FDSTORE_PRELOAD: LD_PRELOAD },
+        stdio: ["pipe", "pipe", "pipe"],
+      },
+    );
     let part = "";
     this.manager.stdout?.on("data", (bytes) => {
       const pieces = `${part}${bytes}`.split("\n");

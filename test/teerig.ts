@@ -195,6 +195,7 @@ export function shortOf(event: AgentEvent): string {
     case "tee:context_refused":
       return `context refused: ${event.problem}`;
     case "tee:degraded":
+    case "tee:unrecoverable":
     case "tee:escalated":
       return `${event.kind.slice(4)}: ${event.because}`;
     default:

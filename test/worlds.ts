@@ -20,15 +20,18 @@ import { encodeMessage, parsePacket } from "../agent/wire/smp.ts";
 export interface CardOptions extends Partial<Omit<WorldOptions, "config" | "model">> {
   readonly watchdog?: Settings["watchdog"];
   readonly tasks?: Settings["tasks"];
+  /** Open unless the story is about who may command. */
+  readonly access?: Settings["access"];
   readonly plan?: Partial<BootPlan>;
   readonly model?: Partial<WatchdogModel>;
   readonly chip?: WatchdogFaults;
 }
 
-export function configOf({ watchdog, tasks, plan }: CardOptions): AgentConfig {
+export function configOf({ watchdog, tasks, plan, access }: CardOptions): AgentConfig {
   const settings: Settings = {
     name: "sim",
     lab: true,
+    access: access ?? { policy: "open" },
     ...(watchdog === undefined ? {} : { watchdog }),
     ...(tasks === undefined ? {} : { tasks }),
   };
@@ -38,7 +41,7 @@ export function configOf({ watchdog, tasks, plan }: CardOptions): AgentConfig {
 
 /** A card without power. */
 export function card(options: CardOptions = {}): World {
-  const { watchdog: _watchdog, tasks: _tasks, plan: _plan, chip, model, ...rest } = options;
+  const { watchdog: _w, tasks: _t, plan: _p, access: _a, chip, model, ...rest } = options;
   const world = new World({
     seed: 1,
     ...rest,

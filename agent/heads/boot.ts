@@ -21,7 +21,7 @@ import type { ResponseOf } from "../wire/commands.ts";
 import type { HandOff } from "../wire/handoff.ts";
 import { fromHandOff, wayTo, whatIsLeft } from "./arrival.ts";
 import { bootCodec } from "./bootcodec.ts";
-import { historyOf, stagesOf, timelinesOf } from "./boottold.ts";
+import { countersOf, handOffTold, historyOf, stagesOf, timelinesOf } from "./boottold.ts";
 
 export interface BootIo {
   readonly clock: Clock;
@@ -45,6 +45,7 @@ export class BootHead {
   /** The firmware began this boot; a later start of the agent has a stale hand-off record. */
   private continues = false;
   private aliveMs = 0;
+  private startedMs = 0;
   /** The last check-in of the agent before this one on the same machine; null when not noted. */
   private checkedInMs: number | null = null;
   private evidence: Evidence | null = null;
@@ -170,6 +171,7 @@ export class BootHead {
   start(): void {
     const { handOff, config } = this;
     const atMs = this.io.clock.now();
+    this.startedMs = atMs;
     if (handOff !== null && this.continues) this.state = fromHandOff(handOff, config.plan);
     this.send({ kind: "start", atMs });
     this.send({ kind: "step", atMs, name: "agent_start" });
@@ -270,12 +272,18 @@ export class BootHead {
 
   /** When `tick` next has something to do. */
   get dueMs(): number {
-    return this.aliveMs + this.config.aliveEveryMs;
+    return Math.min(this.aliveMs + this.config.aliveEveryMs, this.livedMs);
+  }
+
+  /** When this agent has lived for T2, and those before it that did not are forgotten. */
+  private get livedMs(): number {
+    return this.shortLives === 0 ? Infinity : this.startedMs + this.config.runtime.promiseMs;
   }
 
   /** Notes now and then how long this boot has lived, for the history of a sudden death. */
   tick(nowMs: number): void {
-    if (nowMs < this.dueMs) return;
+    if (nowMs >= this.livedMs) this.journal.stage(record.lived(this.journal.value));
+    if (nowMs < this.aliveMs + this.config.aliveEveryMs) return;
     this.aliveMs = nowMs;
     this.journal.stage(this.uptimeNoted(this.journal.value));
   }
@@ -302,24 +310,16 @@ export class BootHead {
   }
 
   counters(): ResponseOf<"boot.counters"> {
-    const { active, trial, failures } = this.journal.value;
-    const { attemptsMax } = this.config.plan;
-    return {
-      active,
-      ...(trial === null ? {} : { trial }),
-      failures: { ...failures },
-      attempts_max: attemptsMax,
-    };
+    return countersOf(this.journal.value, this.config.plan);
   }
 
   handOffReport(): ResponseOf<"boot.record"> {
-    const { handOff, handOffProblem } = this;
-    if (handOffProblem !== null) return { present: true, problem: handOffProblem };
-    if (handOff === null) return { present: false };
-    const { stages: _stages, counter: _counter, countdown, previous, ...rest } = handOff;
-    const before = Object.entries(previous ?? {}).map(([key, value]) => [`previous_${key}`, value]);
-    const record = { ...rest, ...(countdown ?? {}), ...Object.fromEntries(before) };
-    return { present: true, record };
+    return handOffTold(this.handOff, this.handOffProblem);
+  }
+
+  /** Agents in a row before this one that ended, unasked, before they had lived for T2. */
+  get shortLives(): number {
+    return this.journal.value.shortLives ?? 0;
   }
 
   /** A damaged hand-off record hides which boot it tells of: it is the one no Linux has claimed. */

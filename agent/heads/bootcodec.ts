@@ -38,6 +38,7 @@ const shape = map({
   closing: optional(map({ cause, culprit: text, checkedInMs: optional(uint) })),
   past: list(entry, pastMax),
   crashRecords: optional(list(text, crashRecordsMax)),
+  shortLives: optional(uint),
 });
 
 export function bootCodec(attemptsMax: number): Codec<BootRecord> {

@@ -1,8 +1,9 @@
 /** How boots are told over the wire: this one's stages and those before it. Pure. */
 import { type BootPlan, budgetMs } from "../machines/boot.ts";
-import type { BootEntry } from "../machines/bootrecord.ts";
+import type { BootEntry, BootRecord } from "../machines/bootrecord.ts";
 import type { StageLog } from "../machines/stagelog.ts";
 import type { ResponseOf } from "../wire/commands.ts";
+import type { HandOff } from "../wire/handoff.ts";
 
 type Stages = ResponseOf<"boot.timeline">["stages"];
 
@@ -52,6 +53,32 @@ export function historyOf(boots: readonly BootEntry[]): ResponseOf<"boot.history
       }),
     ),
   };
+}
+
+/** Which slot boots, and how often each one failed. */
+export function countersOf(
+  { active, trial, failures }: BootRecord,
+  { attemptsMax }: BootPlan,
+): ResponseOf<"boot.counters"> {
+  return {
+    active,
+    ...(trial === null ? {} : { trial }),
+    failures: { ...failures },
+    attempts_max: attemptsMax,
+  };
+}
+
+/** What firmware handed over; `problem` says why it is not believed. */
+export function handOffTold(
+  handOff: HandOff | null,
+  problem: string | null,
+): ResponseOf<"boot.record"> {
+  if (problem !== null) return { present: true, problem };
+  if (handOff === null) return { present: false };
+  const { stages: _stages, counter: _counter, countdown, previous, ...rest } = handOff;
+  const before = Object.entries(previous ?? {}).map(([key, value]) => [`previous_${key}`, value]);
+  const record = { ...rest, ...(countdown ?? {}), ...Object.fromEntries(before) };
+  return { present: true, record };
 }
 
 function budget(

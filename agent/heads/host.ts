@@ -66,6 +66,8 @@ export interface HostIo {
   readonly clock: Clock;
   readonly ledger: Ledger;
   readonly emit: (event: AgentEvent) => void;
+  /** Throws a Failure unless an unsigned request may have this. */
+  readonly allow: (name: CommandName, line: Line) => void;
 }
 
 export class HostHead {
@@ -167,6 +169,7 @@ export class HostHead {
       throw new Failure("wire.unsupported", `${name} is a ${wanted.op}`);
     }
     const body = check(wanted.request, request.body, name);
+    this.io.allow(name, line);
     return (handler as (body: unknown, line: Line) => Record<string, unknown>)(body, line);
   }
 }

@@ -12,7 +12,7 @@ import { table } from "../machines/tee.ts";
 import { awayBecause } from "../machines/teeanswers.ts";
 import type { Answer, CallClass, Purpose, Send, Verdict } from "../machines/teecalls.ts";
 import { servicesMax, type TeeConfig } from "../machines/teeconfig.ts";
-import { nameOf, type ReeContext, type TeeHistory } from "../machines/teerecord.ts";
+import { type CallName, nameOf, type ReeContext, type TeeHistory } from "../machines/teerecord.ts";
 import {
   dueMs,
   type Effect,
@@ -93,6 +93,9 @@ export class TeeHead {
     if (facts.present && !facts.usable) {
       this.io.emit({ kind: "tee:degraded", because: facts.because });
     }
+    if (this.state.kind === "unrecoverable") {
+      this.io.emit({ kind: "tee:unrecoverable", because: this.state.because });
+    }
     this.tick(this.io.clock.now());
   }
 
@@ -146,6 +149,11 @@ export class TeeHead {
   /** An operator asks for the TEE to be restored; what was held against it is forgiven. */
   recover(by = "operator"): void {
     this.send({ kind: "recover", atMs: this.io.clock.now(), by });
+  }
+
+  /** An operator allows a quarantined command again; null = all of them. */
+  unquarantine(name: CallName | null): void {
+    this.send({ kind: "unquarantine", atMs: this.io.clock.now(), name });
   }
 
   status(): TeeState {

@@ -48,6 +48,7 @@ const historyShape = map({
   resetsMs: list(int, attemptsMax),
   triggers: list(map({ ...callName, count: uint }), triggersMax),
   quarantined: list(map(callName), quarantinedMax),
+  unrecoverable: optional(text),
 });
 const storedShape = map({ machine: text, savedMs: int, history: historyShape });
 const contextShape = map({
@@ -69,7 +70,7 @@ interface Stored {
 
 const codec: Codec<Stored> = {
   encode: ({ machine, savedMs, history }) => {
-    const { epoch, crashes, triggers, quarantined } = history;
+    const { epoch, crashes, triggers, quarantined, unrecoverable } = history;
     return encodeMap({
       machine,
       savedMs: Math.round(savedMs),
@@ -88,6 +89,7 @@ const codec: Codec<Stored> = {
         resetsMs: history.resetsMs.map(Math.round),
         triggers,
         quarantined,
+        ...(unrecoverable === null ? {} : { unrecoverable }),
       },
     });
   },
@@ -96,7 +98,8 @@ const codec: Codec<Stored> = {
     const records = history.records.map((record) => {
       return { ...record, trigger: record.trigger ?? null, tookMs: record.tookMs ?? null };
     });
-    return { machine, savedMs, history: { ...history, records }, lost: false };
+    const unrecoverable = history.unrecoverable ?? null;
+    return { machine, savedMs, history: { ...history, records, unrecoverable }, lost: false };
   },
   fallback: (lost) => ({ machine: "", savedMs: 0, history: emptyHistory, lost }),
 };

@@ -104,8 +104,11 @@ export class WatchdogHead {
     return "checkedInMs" in this.state ? this.state.checkedInMs : undefined;
   }
 
-  /** Announces the judgement, registers the tasks and arms. */
-  start(): void {
+  /**
+   * Announces the judgement, registers the tasks and arms; with `leave`, which says why, whatever
+   * counts down is left alone.
+   */
+  start(leave: string | null = null): void {
     const { backend, because } = this.judgement;
     this.io.emit({
       kind: "wdt:verdict",
@@ -119,6 +122,8 @@ export class WatchdogHead {
       this.send({ kind: "task", atMs, name, everyMs });
     }
     if (backend === "none") return;
+    this.refusal = leave;
+    if (leave !== null) return;
     this.send({ kind: "arm", atMs, promiseMs: this.config.runtime.promiseMs });
     if (this.config.watchdogPolicy === "require" && !this.isArmed) this.refuseToStart();
   }
@@ -248,8 +253,8 @@ export class WatchdogHead {
     if (this.state.kind === "unprotected" && this.judgement.backend !== "none") {
       return `unprotected: ${this.state.because}`;
     }
-    if (this.state.kind === "idle") return "unprotected: disarmed";
     if (this.refusal !== null) return `unprotected: ${this.refusal}`;
+    if (this.state.kind === "idle") return "unprotected: disarmed";
     return this.judgement.protection;
   }
 

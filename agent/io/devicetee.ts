@@ -32,9 +32,11 @@ export interface TeeSetup {
   readonly services: ReadonlyMap<string, DeviceService>;
   readonly canary: { readonly uuid: Uint8Array; readonly command: number };
   readonly providers: TeeProviders;
-  readonly supplicant: SupplicantWatch;
+  readonly supplicant: Pick<SupplicantWatch, "now" | "atStart">;
   /** Somebody wants it called; otherwise it is reported only, and no process is started. */
   readonly isWanted: boolean;
+  /** The TEE OS is a process that pretends to be one. */
+  readonly simulated?: boolean;
 }
 
 type Done = (outcome: TeeOutcome) => void;
@@ -81,6 +83,14 @@ export function detectTee(path: string, providers: TeeProviders = {}): TeeFacts 
   return { ...base, powers: powersOf(providers), present: true, usable: true, because };
 }
 
+/** A pretended device is there once it is asked for. */
+function twinFacts(name: string, providers: TeeProviders): TeeFacts {
+  const because = `a simulated TEE in a process of its own: ${describeProviders(providers)}`;
+  const hardwareStatus = providers.hardware !== undefined;
+  const powers = powersOf(providers);
+  return { present: true, usable: true, simulated: true, name, powers, hardwareStatus, because };
+}
+
 /** A TEE that nobody has named services of is left alone. */
 function wantedFacts(facts: TeeFacts, isWanted: boolean): TeeFacts {
   if (isWanted || !facts.present) return facts;
@@ -101,7 +111,9 @@ export class DeviceTee implements Tee {
   constructor(setup: TeeSetup) {
     this.setup = setup;
     const { clock, launch, device, runProgram, providers } = setup;
-    this.found = wantedFacts(detectTee(device, providers), setup.isWanted);
+    const { isWanted, simulated = false } = setup;
+    const found = simulated ? twinFacts(device, providers) : detectTee(device, providers);
+    this.found = wantedFacts(found, isWanted);
     const say = (about: TeeNews["about"]) => (because: string) => this.tell({ about, because });
     this.helpers = new TeeHelpers(clock, launch, say("helper"), (helper) => this.forget(helper));
     this.restarter = new TeeRestarter({

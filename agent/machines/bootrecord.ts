@@ -83,6 +83,11 @@ export interface BootRecord {
   readonly past: readonly BootEntry[];
   /** The kernel's crash records that were there at the latest start; absent = not known. */
   readonly crashRecords?: readonly string[];
+  /**
+   * Agents in a row on this boot of the machine that ended, unasked, before they had lived for T2;
+   * absent = none.
+   */
+  readonly shortLives?: number;
 }
 
 /** Crash records remembered: a pstore holds a handful. */
@@ -174,6 +179,7 @@ export function beginBoot(record: BootRecord, begin: Begin): Begun {
     closing: null,
     past,
     ...(record.crashRecords === undefined ? {} : { crashRecords: record.crashRecords }),
+    ...(restart && endedUnasked(record) ? { shortLives: (record.shortLives ?? 0) + 1 } : {}),
   };
   const from = previous?.slot ?? entry.slot;
   const fallback =
@@ -307,6 +313,11 @@ export function closing(
   return { ...record, closing: { cause, culprit, ...at } };
 }
 
+/** The agent has lived for T2: whatever ended those before it is over. */
+export function lived({ shortLives: _over, ...record }: BootRecord): BootRecord {
+  return record;
+}
+
 /** The reset that was announced did not come after all. */
 export function reopen(record: BootRecord): BootRecord {
   return { ...record, closing: null };
@@ -328,6 +339,11 @@ export function amend(record: BootRecord, hardware: HardwareCause): BootRecord {
   const crashed = hardware === "panic" && (last?.cause === "unknown" || last?.cause === "watchdog");
   if (last === undefined || (!completes && !crashed)) return record;
   return { ...record, past: [...record.past.slice(0, -1), { ...last, cause: hardware }] };
+}
+
+/** Nobody told the agent to end. One that withholds the refresh was not told to either. */
+function endedUnasked({ closing: noted }: BootRecord): boolean {
+  return noted === null || noted.cause === "watchdog";
 }
 
 function isFailure(cause: Cause): boolean {

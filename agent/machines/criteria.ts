@@ -4,6 +4,7 @@
  * refresh service holds it), `simulated`, or `none`. Pure.
  */
 import type { WatchdogFacts } from "../io/watchdog.ts";
+import { habitsOf } from "./drivers.ts";
 import { fellTrue, isFrozen, type Proof } from "./proof.ts";
 
 export type Backend = "direct" | "service" | "simulated" | "none";
@@ -128,6 +129,13 @@ export function minGapMs(facts: WatchdogFacts, wanted: Wanted): number {
   return Math.max(facts.minGapMs ?? 0, wanted.hardwareMinGapMs);
 }
 
+/** What a disarm would do. sysfs says inactive also where the hardware counts on (measured). */
+function stoppable({ nowayout, driver }: WatchdogFacts): string {
+  if (nowayout === true) return "no";
+  if (habitsOf(driver ?? "")?.can_stop === false) return "no: the kernel would refresh it instead";
+  return "yes";
+}
+
 /**
  * Every criterion with what was measured. Some kernels show a device's options only to whoever
  * has it open: until then these criteria are not met, and say why.
@@ -174,7 +182,7 @@ export function measure(
     criterion("refresh", told(has(optionBits.keepAlive)), "yes", has(optionBits.keepAlive)),
     ...proven(opened),
     criterion("survives_close", told(survives), "keeps counting when its owner dies", survives),
-    criterion("stoppable", facts.nowayout === true ? "no" : "yes", "yes, or no on purpose", true),
+    criterion("stoppable", stoppable(facts), "yes, or no on purpose", true),
     criterion(
       "reset_cause",
       facts.bootStatus === null ? "not reported" : `0x${facts.bootStatus.toString(16)}`,

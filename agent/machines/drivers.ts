@@ -12,7 +12,10 @@ const known: Readonly<Record<string, Habits>> = {
   // The countdown reaches zero twice before the reset (TCO version 2).
   iTCO_wdt: { ...plain, at_probe: "keeps", expiries: 2 },
   sbsa_gwdt: { ...plain, at_probe: "keeps" },
-  imx2_wdt: { ...plain, at_probe: "keeps" },
+  // Cannot be stopped once started: after a disarm the kernel refreshes it (seen on a sabre board).
+  imx2_wdt: { ...plain, at_probe: "keeps", can_stop: false },
+  // The same, where the chip has no reset line of its own for it.
+  dw_wdt: { ...plain, at_probe: "keeps", can_stop: false },
   aspeed_wdt: { ...plain, at_probe: "keeps" },
   npcm_wdt: { ...plain, at_probe: "keeps" },
   arm_smc_wdt: { ...plain, at_probe: "ignores" },

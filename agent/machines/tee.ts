@@ -18,7 +18,7 @@ import {
   withCore,
 } from "./teeanswers.ts";
 import { done, failed, leftOver, tick } from "./teeoutcomes.ts";
-import { attemptEndsMs, nameOf, pruned } from "./teerecord.ts";
+import { attemptEndsMs, nameOf, pruned, withoutQuarantine } from "./teerecord.ts";
 import {
   allServices,
   begin,
@@ -42,6 +42,7 @@ import { after, isBefore, type Next, report } from "./teesteps.ts";
 type Ready = Extract<State, { kind: "ready" }>;
 type Suspect = Extract<State, { kind: "suspect" }>;
 type Degraded = Extract<State, { kind: "degraded" }>;
+type Unrecoverable = Extract<State, { kind: "unrecoverable" }>;
 type Escalate = Extract<State, { kind: "escalate" }>;
 
 function reply(state: Ready | Suspect, event: EventOf<"reply">): Next {
@@ -185,8 +186,14 @@ function crashAgain(state: Recovering, event: EventOf<"crash">): Next {
 }
 
 /** The operator takes it on: what was counted and quarantined is forgiven. */
-const recover = (state: Ready | Degraded, event: EventOf<"recover">): Next =>
+const recover = (state: Ready | Degraded | Unrecoverable, event: EventOf<"recover">): Next =>
   byOperator(state, event.atMs);
+
+/** Allowed again, in whatever state: the next crash of it counts from nothing. */
+function unquarantine<S extends State>(state: S, { name }: EventOf<"unquarantine">): Next {
+  const history = withoutQuarantine(state.core.history, name);
+  return to<State, Effect>(withCore(state, { history }), { kind: "journal", history });
+}
 
 /** The reset that was chosen has not come: then at least nobody is to believe in it. */
 function tickEscalate(state: Escalate, { atMs }: EventOf<"tick">): Next {
@@ -209,6 +216,7 @@ const recovering = {
   failed,
   tick,
   recover: stay,
+  unquarantine,
 };
 
 /** The whole machine: a row per state, a column per event. */
@@ -223,6 +231,7 @@ export const table: Table<State, Event, Effect> = {
     failed: canaryFailed,
     tick: tickReady,
     recover,
+    unquarantine,
   },
   suspect: {
     call,
@@ -234,6 +243,7 @@ export const table: Table<State, Event, Effect> = {
     failed: canaryFailed,
     tick: tickSuspect,
     recover: stay,
+    unquarantine,
   },
   save_hardware: recovering,
   save_ree: recovering,
@@ -243,6 +253,7 @@ export const table: Table<State, Event, Effect> = {
   restore_hardware: recovering,
   restore_ree: recovering,
   restore_tee: recovering,
+  verify: recovering,
   resume: recovering,
   notify_available: recovering,
   degraded: {
@@ -255,6 +266,19 @@ export const table: Table<State, Event, Effect> = {
     failed: stay,
     tick: stay,
     recover,
+    unquarantine,
+  },
+  unrecoverable: {
+    call,
+    reply: stay,
+    late: stay,
+    alive: stay,
+    crash: stay,
+    done: leftOver,
+    failed: stay,
+    tick: stay,
+    recover,
+    unquarantine,
   },
   escalate: {
     call,
@@ -266,5 +290,6 @@ export const table: Table<State, Event, Effect> = {
     failed: stay,
     tick: tickEscalate,
     recover: stay,
+    unquarantine,
   },
 };

@@ -14,6 +14,9 @@ export function withCore<S extends State>(state: S, change: Partial<Core>): S {
   return { ...state, core: { ...state.core, ...change } };
 }
 
+/** Nothing is sent in these, and nothing will be without an operator or a reset. */
+const gone: readonly State["kind"][] = ["degraded", "unrecoverable", "escalate"];
+
 /** Sends a call, or says at once why not. A call that was not sent has a certain outcome. */
 export function call<S extends State>(state: S, event: EventOf<"call">): Next {
   const { core } = state;
@@ -53,7 +56,7 @@ export function call<S extends State>(state: S, event: EventOf<"call">): Next {
 
 /** Why a service cannot be called now; null when it can. */
 export function awayBecause(state: State, service: string): string | null {
-  if (state.kind === "degraded" || state.kind === "escalate") return state.because;
+  if (gone.includes(state.kind) && "because" in state) return state.because;
   if (state.kind === "suspect") return "the TEE is being looked at";
   if (isFenced(state, service)) return "the TEE is being restored";
   if (sessionOf(state.core, service) === null) return `no session with ${service} is open`;

@@ -94,6 +94,7 @@ export function done(state: Recovering, event: EventOf<"done">): Next {
     case "reattach":
       return proceed({ ...state, recovery: { ...recovery, attached: true } }, key, atMs);
     case "load_context": {
+      if (!recovery.crashed) return recalled(state, event);
       if (context === undefined) return refuseContext(state, event, "none was saved");
       const own = context.epoch === recovery.savedEpoch;
       if (!own) return refuseContext(state, event, `it is of epoch ${context.epoch}`);
@@ -129,6 +130,18 @@ function opened(
   return climb(next, { because, signal, again: true }, atMs);
 }
 
+/**
+ * The context of a recovery that an earlier life did not finish: its callers are gone, and what
+ * became of their calls nobody can say. Everything is registered anew from the configuration.
+ */
+function recalled(state: Recovering, { key, atMs, context }: EventOf<"done">): Next {
+  const { recovery } = state;
+  const isOfIt = context?.epoch === recovery.savedEpoch;
+  const lost = isOfIt ? (context?.calls ?? []) : [];
+  const unknown = recovery.unknown + lost.filter((call) => call.class !== "idempotent").length;
+  return proceed({ ...state, recovery: { ...recovery, unknown } }, key, atMs);
+}
+
 /** A context that cannot be believed is not restored: everything is registered anew. */
 function refuseContext(
   state: Recovering,
@@ -155,6 +168,7 @@ export function failed(state: Recovering, event: EventOf<"failed">): Next {
     return to({ ...state, recovery: { ...state.recovery, pending: [], performMs } });
   }
   const { kind } = readResult(result);
+  if (key === "verify" && kind === "answer") return proceed(state, key, atMs);
   const isAnswer = kind === "answer" || (verb === "open" && errno === "EINVAL");
   if (isAnswer && key === "save_hardware") {
     const { epoch } = state.core;

@@ -38,6 +38,8 @@ export interface TeeHistory {
   /** Commands that crashed the TEE, and how often. */
   readonly triggers: readonly (CallName & { readonly count: number })[];
   readonly quarantined: readonly CallName[];
+  /** Why the TEE was given up until an operator comes; null while it is not. */
+  readonly unrecoverable: string | null;
 }
 
 /** Bounds: attempts cover every rung many times over, records are what one answer shows. */
@@ -54,7 +56,28 @@ export const emptyHistory: TeeHistory = {
   resetsMs: [],
   triggers: [],
   quarantined: [],
+  unrecoverable: null,
 };
+
+/** Characters of the reason that are kept. */
+export const becauseMax = 200;
+
+/** The crash whose recovery has not ended; null when the last one has. */
+export function unfinished({ records }: TeeHistory): CrashRecord | null {
+  const last = records.at(-1);
+  return last?.tookMs === null ? last : null;
+}
+
+/** Without one quarantined command, or any, and without the blame that led there. */
+export function withoutQuarantine(history: TeeHistory, name: CallName | null): TeeHistory {
+  const stays = (entry: CallName): boolean => name !== null && !isSame(entry, name);
+  const { triggers, quarantined } = history;
+  return {
+    ...history,
+    triggers: triggers.filter(stays),
+    quarantined: quarantined.filter(stays),
+  };
+}
 
 /**
  * A history after a restart of the card, whose monotonic clock began anew: everything keeps the

@@ -4,6 +4,7 @@ import { stay, to } from "./fsm.ts";
 import { onlySuspect } from "./teecalls.ts";
 import { above, type Choice, chooseRung, type Rung, stronger } from "./teeladder.ts";
 import {
+  becauseMax,
   type CallName,
   isQuarantined,
   nameOf,
@@ -159,13 +160,14 @@ function fresh(core: Core, rung: RestartPower, scope: readonly string[], atMs: n
  * restarted as strongly as the platform can; a ready one has its missing services registered.
  */
 export function byOperator(
-  state: Extract<State, { kind: "ready" | "degraded" }>,
+  state: Extract<State, { kind: "ready" | "degraded" | "unrecoverable" }>,
   atMs: number,
 ): Next {
   const { facts, services } = state.core;
   const rung = strongest(facts.powers);
   const missing = services.filter(({ session }) => session === null).map(({ name }) => name);
-  const forgiven = { attempts: [], triggers: [], quarantined: [], resetsMs: [] };
+  const blameless = { triggers: [], quarantined: [] };
+  const forgiven = { attempts: [], resetsMs: [], unrecoverable: null, ...blameless };
   const history = { ...state.core.history, ...forgiven };
   if (state.kind === "ready" && missing.length === 0) {
     return to<State, Effect>(
@@ -309,10 +311,23 @@ export function giveUp(core: Core, told: readonly string[], because: string, atM
   ];
   const recent = core.history.resetsMs.filter((ms) => ms > atMs - config.resetWindowMs);
   const spent = recent.length >= config.resetsMax;
-  if (!config.cardReset || spent) {
-    const why = spent
-      ? `${because}; the card was reset ${recent.length} times already, an operator is needed`
-      : `${because}; a card reset is not allowed here, an operator is needed`;
+  if (config.cardReset && spent) {
+    const resets = `the card was reset ${recent.length} times already, an operator is needed`;
+    const unrecoverable = `${because.slice(0, becauseMax - resets.length - 2)}; ${resets}`;
+    const lost = { ...core.history, unrecoverable };
+    return to<State, Effect>(
+      {
+        kind: "unrecoverable",
+        core: { ...ended.core, history: lost },
+        because: unrecoverable,
+      },
+      ...effects,
+      report({ kind: "tee:unrecoverable", because: unrecoverable }),
+      { kind: "journal", history: lost },
+    );
+  }
+  if (!config.cardReset) {
+    const why = `${because}; a card reset is not allowed here, an operator is needed`;
     return to<State, Effect>(
       { kind: "degraded", core: ended.core, because: why },
       ...effects,

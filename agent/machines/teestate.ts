@@ -12,7 +12,14 @@ import type { TeeState } from "../wire/commands.ts";
 import type { Call, CallClass, CallEffect, Purpose, Service } from "./teecalls.ts";
 import type { TeeConfig } from "./teeconfig.ts";
 import { recentAttempts } from "./teeladder.ts";
-import { attemptEndsMs, nameOf, type ReeContext, type TeeHistory } from "./teerecord.ts";
+import {
+  attemptEndsMs,
+  type CallName,
+  nameOf,
+  type ReeContext,
+  type TeeHistory,
+  unfinished,
+} from "./teerecord.ts";
 
 /** The way of a recovery, in this order and no other. */
 export const steps = [
@@ -24,6 +31,7 @@ export const steps = [
   "restore_hardware",
   "restore_ree",
   "restore_tee",
+  "verify",
   "resume",
   "notify_available",
 ] as const;
@@ -91,6 +99,8 @@ export type State =
   | Recovering
   /** Nothing milder than an operator can help, or there is nothing to help. */
   | { readonly kind: "degraded"; readonly core: Core; readonly because: string }
+  /** Resets of the card did not help: only an operator ends this, no restart of anything. */
+  | { readonly kind: "unrecoverable"; readonly core: Core; readonly because: string }
   /** A card reset was chosen and has to come by the deadline. */
   | {
       readonly kind: "escalate";
@@ -150,7 +160,9 @@ export type Event =
       readonly problem: string;
     }
   | { readonly kind: "tick"; readonly atMs: number }
-  | { readonly kind: "recover"; readonly atMs: number; readonly by: string };
+  | { readonly kind: "recover"; readonly atMs: number; readonly by: string }
+  /** An operator allows a quarantined command again; null = all of them. */
+  | { readonly kind: "unquarantine"; readonly atMs: number; readonly name: CallName | null };
 
 /** Effects with a key are answered by `done` or `failed` with that key and epoch. */
 export type Effect =
@@ -192,7 +204,8 @@ export type Effect =
 
 /**
  * The machine before its first tick: services are registered by the last steps of a recovery.
- * Without a TEE that can be used it is degraded from the start.
+ * Without a TEE that can be used it is degraded from the start; one that was given up for good
+ * stays so. A recovery that the last life did not finish is finished by these steps too.
  */
 export function initial(
   config: TeeConfig,
@@ -215,6 +228,9 @@ export function initial(
     canary,
   };
   if (!facts.present || !facts.usable) return { kind: "degraded", core, because: facts.because };
+  if (history.unrecoverable !== null) {
+    return { kind: "unrecoverable", core, because: history.unrecoverable };
+  }
   const scope = config.services.map(({ name }) => name);
   const recovery: Recovery = {
     rung: "session",
@@ -228,7 +244,7 @@ export function initial(
     attached: false,
     hardware: null,
     context: null,
-    savedEpoch: null,
+    savedEpoch: unfinished(history)?.epoch ?? null,
     told: scope,
     replayed: 0,
     unknown: 0,
@@ -246,6 +262,7 @@ export function dueMs(state: State): number {
     case "suspect":
       return Math.min(state.deadlineMs, endOfCallsMs(core));
     case "degraded":
+    case "unrecoverable":
       return Infinity;
     case "escalate":
       return state.deadlineMs;

@@ -1,5 +1,5 @@
 /**
- * The ten steps of a recovery: what entering each does, in the order of `steps`. A step whose work
+ * The steps of a recovery: what entering each does, in the order of `steps`. A step whose work
  * is not needed at this rung is passed without a word; one that the platform cannot do says so.
  */
 import type { AgentEvent } from "../events.ts";
@@ -7,7 +7,7 @@ import type { SessionRef } from "../io/tee.ts";
 import { type Step, to } from "./fsm.ts";
 import { type Call, end, pump, type Service, type Settled, settle } from "./teecalls.ts";
 import { recentAttempts, waitMs } from "./teeladder.ts";
-import { isQuarantined, type ReeContext, withOutcome } from "./teerecord.ts";
+import { isQuarantined, type ReeContext, unfinished, withOutcome } from "./teerecord.ts";
 import {
   type Core,
   type Effect,
@@ -292,7 +292,7 @@ export function openNext(core: Core, recovery: Recovery, atMs: number, say: stri
   const place: [StepName, Core, Recovery, number] = ["restore_tee", core, recovery, atMs];
   if (service === undefined) {
     const next = stand(place, { pending: [], say });
-    return after(next.effects, enter("resume", core, recovery, atMs));
+    return after(next.effects, enter("verify", core, recovery, atMs));
   }
   const key = `open ${service}`;
   const operation = { kind: "open", service, context: epoch } as const;
@@ -300,6 +300,17 @@ export function openNext(core: Core, recovery: Recovery, atMs: number, say: stri
     place,
     { pending: [key], forMs: config.openMaxMs, say },
     { kind: "perform", epoch, key, operation },
+  );
+}
+
+/** Open sessions are the TEE's word; before anybody relies on it, it has to pass a canary. */
+function verify(core: Core, recovery: Recovery, atMs: number): Next {
+  if (recovery.scope.length === 0) return enter("resume", core, recovery, atMs);
+  const key = "verify";
+  return stand(
+    ["verify", core, recovery, atMs],
+    { pending: [key], forMs: core.config.suspectMs },
+    { kind: "perform", epoch: core.epoch, key, operation: { kind: "canary" } },
   );
 }
 
@@ -340,6 +351,7 @@ const entries: {
   restore_hardware: restoreHardware,
   restore_ree: restoreRee,
   restore_tee: restoreTee,
+  verify,
   resume,
   notify_available: notifyAvailable,
 };
@@ -362,7 +374,7 @@ export function advance(state: Recovering, atMs: number): Next {
 function finish({ core, recovery }: Recovering, atMs: number): Next {
   const { epoch, config } = core;
   const canary = { ...core.canary, sentMs: null, dueMs: atMs + config.canaryEveryMs };
-  if (!recovery.crashed) {
+  if (!recovery.crashed && unfinished(core.history) === null) {
     const ready: State = { kind: "ready", core: { ...core, canary } };
     return to<State, Effect>(ready, { kind: "journal", history: core.history });
   }

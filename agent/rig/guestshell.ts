@@ -81,7 +81,7 @@ export function agentText(settings: CardSettings, port: string): string {
   const { promiseMs, hardwareMs, tasks = [], policy = "require" } = settings;
   return [
     `agent ${kenneld} --port ${port} --state ${places.state}/kennel`,
-    `--promise ${promiseMs / 1000} --tee simulate --lab --watchdog ${policy}`,
+    `--promise ${promiseMs / 1000} --tee simulate --lab --access open --watchdog ${policy}`,
     ...(hardwareMs === undefined ? [] : [`--hardware-max ${hardwareMs / 1000}`]),
     ...tasks.map(({ name, everyMs }) => `--task ${name}=${everyMs / 1000}`),
     ...(settings.allowDisarm === true ? ["--allow-disarm"] : []),

@@ -17,7 +17,7 @@ import { handOffSaid, prepareUefiGuest, type UefiGuest } from "./uefiguest.ts";
 const promiseS = 12;
 const agent = [
   `agent ${kenneld} --port $PORT --state ${places.state}/kennel`,
-  `--promise ${promiseS} --tee simulate --lab --watchdog prefer $HAND_OFF`,
+  `--promise ${promiseS} --tee simulate --lab --access open --watchdog prefer $HAND_OFF`,
 ].join(" ");
 const main = `${shell}
 ${agent}

@@ -42,14 +42,30 @@ export interface Job {
   readonly takesMs: number;
   readonly session: Session | null;
   readonly instance: Instance | null;
+  /** Of an invocation, for `cancel`. */
+  readonly call: number | null;
+  /** It waits outside (TEE_Wait): a restart does not end that, and it can be cancelled. */
+  readonly isParked: boolean;
   /** Its effect, half way through, and what it comes to. */
   readonly work: () => TeeOutcome;
   readonly done: Done;
   /** What the supplicant's death makes of it; null when it needs no supplicant. */
   readonly orphaned: TeeOutcome | null;
   result: TeeOutcome | null;
+  cancelled: boolean;
+  /** When it returns at the latest; Infinity while that is not known. */
+  endsMs: number;
   cancel: () => void;
 }
+
+/** What lets secure storage and a witness outlive this process. */
+export interface Kept {
+  /** A service has one object more, or with a key one key more. */
+  stored(service: string, key: string | null): void;
+  /** An invocation was executed. */
+  ran(service: string, command: number, call: number, key: string | null): void;
+}
+const nowhere: Kept = { stored: () => undefined, ran: () => undefined };
 
 export function refused(ret: number, origin: number): TeeOutcome {
   return { errno: null, ret, origin };
@@ -58,6 +74,8 @@ export function refused(ret: number, origin: number): TeeOutcome {
 export const success: TeeOutcome = refused(teeRet.success, teeOrigin.application);
 const dead = refused(teeRet.target_dead, teeOrigin.tee);
 const communication = refused(teeRet.communication, teeOrigin.communication);
+/** Of a call that could be cancelled and was: at its usual end, not before. */
+const cancelled = refused(teeRet.cancelled, teeOrigin.application);
 /** Of the TEE itself: for a session it does not know, or parameters it does not take. */
 const badParameters = refused(teeRet.bad_parameters, teeOrigin.tee);
 /** The death of the supplicant looks like a lack of memory, to openings and to storage. */
@@ -79,6 +97,7 @@ export class SecureWorld {
   private readonly clock: Clock;
   private readonly random: Random;
   private readonly model: TeeModel;
+  private readonly kept: Kept;
   private readonly vaults = new Map<string, Vault>();
   private sessions = new Map<number, Session>();
   private instances = new Map<string, Instance>();
@@ -87,10 +106,11 @@ export class SecureWorld {
   private inside = new Set<Job>();
   private queue: Job[] = [];
 
-  constructor(clock: Clock, random: Random, model: TeeModel) {
+  constructor(clock: Clock, random: Random, model: TeeModel, kept: Kept = nowhere) {
     this.clock = clock;
     this.random = random;
     this.model = model;
+    this.kept = kept;
   }
 
   session(id: number): Session | undefined {
@@ -121,7 +141,8 @@ export class SecureWorld {
       const missing = refused(teeRet.item_not_found, teeOrigin.tee);
       return this.job(times.invokeMs, null, () => missing, done);
     }
-    const loadMs = times.loadMs * (0.5 + this.random.next());
+    const isBuiltIn = service.builtIn === true;
+    const loadMs = isBuiltIn ? times.invokeMs : times.loadMs * (0.5 + this.random.next());
     const takesMs = this.instances.has(name) ? times.openMs : loadMs;
     const work = (): TeeOutcome => {
       if (this.faults.keepsCrashed === name) return dead;
@@ -132,7 +153,8 @@ export class SecureWorld {
     };
     const shared = service.singleInstance ? (this.instances.get(name) ?? null) : null;
     const instance = shared?.dead === true ? null : shared;
-    return { ...this.job(takesMs, null, work, done, openOrphaned), instance };
+    const orphaned = isBuiltIn ? null : openOrphaned;
+    return { ...this.job(takesMs, null, work, done, orphaned), instance };
   }
 
   invoke(operation: Invoke, done: Done): Job {
@@ -150,7 +172,14 @@ export class SecureWorld {
           ? times.slowMs
           : times.invokeMs;
     const orphaned = command === simCommand.store ? storeOrphaned : null;
-    return this.job(takesMs, session, () => this.execute(operation, session), done, orphaned);
+    const work = (): TeeOutcome => this.execute(operation, session);
+    const made = this.job(takesMs, session, work, done, orphaned);
+    return { ...made, call: operation.call, isParked: command === simCommand.slow };
+  }
+
+  /** Taken note of by a call that waits outside; every other one goes on as if nothing was said. */
+  cancel(call: number): void {
+    for (const job of this.inside) if (job.call === call && job.isParked) job.cancelled = true;
   }
 
   query(ref: SessionRef, key: string, done: Done): Job {
@@ -188,7 +217,12 @@ export class SecureWorld {
     for (const job of lost) job.cancel();
     const waiting = [...this.sessions.values()].flatMap(({ closing }) => closing.splice(0));
     this.forget();
-    for (const job of lost) job.done(communication);
+    for (const job of lost) {
+      const leftMs = job.endsMs - this.clock.now();
+      // Who waits outside learns of it when its wait is over (measured).
+      if (!job.isParked || !Number.isFinite(leftMs)) job.done(communication);
+      else this.clock.at(job.endsMs, () => job.done(communication));
+    }
     // Their sessions are no more: there is nothing left to wait for.
     for (const close of waiting) close();
   }
@@ -239,10 +273,14 @@ export class SecureWorld {
       takesMs: takesMs * (this.faults.slowness ?? 1),
       session,
       instance: session?.instance ?? null,
+      call: null,
+      isParked: false,
       work,
       done,
       orphaned,
       result: null,
+      cancelled: false,
+      endsMs: Infinity,
       cancel: () => undefined,
     };
   }
@@ -261,6 +299,7 @@ export class SecureWorld {
       return;
     }
     const halfMs = job.takesMs / 2;
+    job.endsMs = this.clock.now() + job.takesMs;
     job.cancel = this.clock.at(this.clock.now() + halfMs, () => {
       if (this.isDead) return;
       job.result = job.session?.instance.dead === true ? dead : job.work();
@@ -276,7 +315,8 @@ export class SecureWorld {
     if (session !== null) session.inside -= 1;
     const next = this.queue.shift();
     if (next !== undefined) this.run(next);
-    job.done(this.withText(session?.instance.dead === true ? dead : outcome));
+    const came = job.cancelled ? cancelled : outcome;
+    job.done(this.withText(session?.instance.dead === true ? dead : came));
     if (session?.inside === 0) for (const close of session.closing.splice(0)) close();
   }
 
@@ -304,13 +344,18 @@ export class SecureWorld {
     if (poison?.kills === "tee_os") this.isDead = true;
     if (poison !== undefined) return dead;
     this.executed.set(call, (this.executed.get(call) ?? 0) + 1);
+    this.kept.ran(service.name, command, call, key);
     const vault = this.vault(service.name);
     if (key !== null) {
       this.applied.set(key, (this.applied.get(key) ?? 0) + 1);
       vault.keys.add(key);
+      this.kept.stored(service.name, key);
     }
     if (command === simCommand.count || command === simCommand.slow) instance.counter += 1;
-    if (command === simCommand.store) vault.objects += 1;
+    if (command === simCommand.store) {
+      vault.objects += 1;
+      this.kept.stored(service.name, null);
+    }
     const value = command === simCommand.store ? vault.objects : instance.counter;
     return { ...success, value, ...(input === null ? {} : { output: input }) };
   }

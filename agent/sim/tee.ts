@@ -93,6 +93,8 @@ export class SimTee implements Tee {
       case "reattach":
         return this.later(times.reattachMs, () => end(this.reattach()));
       case "cancel":
+        this.world.cancel(operation.call);
+        return this.later(times.kernelMs, () => end(success));
       case "version":
         return this.later(times.kernelMs, () => end(success));
       default:

@@ -5,6 +5,8 @@ export interface SimService {
   readonly name: string;
   /** All sessions share one instance, and die with it. */
   readonly singleInstance: boolean;
+  /** Part of the TEE OS itself: opens at once, and without the supplicant. */
+  readonly builtIn?: boolean;
 }
 
 /** What the simulated services understand. Any other command reads the counter. */
@@ -21,6 +23,8 @@ export const simCommand = {
   slow: 5,
   /** Its parameters are not what the TEE accepts: it never reaches the service. */
   malformed: 6,
+  /** Whether a key was used, for those who ask by an invocation: `query_command`. */
+  query: 7,
 } as const;
 
 /** Milliseconds; see each for where it was measured. */

@@ -7,6 +7,7 @@ import { Agent } from "../agent.ts";
 import { type AgentConfig, configure, type Settings } from "../config.ts";
 import { Failure } from "../errors.ts";
 import { bootCodec } from "../heads/bootcodec.ts";
+import { sha256 } from "../io/digest.ts";
 import type { Platform } from "../io/platform.ts";
 import { portQueueBytesMax } from "../io/port.ts";
 import { type Supervisor, unsupervised } from "../io/supervisor.ts";
@@ -63,7 +64,9 @@ export function simConfig(settings: Settings = {}): AgentConfig {
   const simulated = { policy: "simulate" } as const;
   const watchdog = { ...simulated, allow_disarm: true, ...settings.watchdog };
   const tee = { ...simulated, ...settings.tee };
-  return configure({ name: "sim", lab: true, ...settings, watchdog, tee }, __VERSION__);
+  // A simulated card has nothing to lose; who wants to try keys on it says so.
+  const access = { policy: "open", ...settings.access } as const;
+  return configure({ name: "sim", lab: true, ...settings, access, watchdog, tee }, __VERSION__);
 }
 
 /** Thrown by a call that never returns: whoever made it stands still from then on. */
@@ -286,6 +289,7 @@ export class World {
           controls: this.controls,
           runProgram: simPrograms(life, this.programFaults),
           examine: () => examine({ ...plainSystem, watchdog: this.driver?.facts() ?? null }, 0),
+          sha256,
           faults: this.config.lab ? this.rigFaults() : {},
           log: this.options.log ?? (() => undefined),
         },

@@ -1,6 +1,9 @@
 /** What one command is on the wire: its ids, and the shapes of what is asked and answered. */
 import type { Shape } from "./shape.ts";
 
+/** What whoever sends a command must be authorised for; see machines/authorizedkeys.ts. */
+export type Need = "operate" | "danger" | "rig";
+
 export interface Command<Request, Response> {
   readonly group: number;
   readonly id: number;
@@ -8,6 +11,8 @@ export interface Command<Request, Response> {
   readonly op: "read" | "write" | "either";
   readonly request: Shape<Request>;
   readonly response: Shape<Response>;
+  /** null: it changes nothing, and needs no more than reading does. */
+  readonly needs: Need | null;
 }
 
 export function command<Q, R>(
@@ -16,8 +21,9 @@ export function command<Q, R>(
   op: Command<Q, R>["op"],
   request: Shape<Q>,
   response: Shape<R>,
+  needs: Need | null = op === "write" ? "operate" : null,
 ): Command<Q, R> {
-  return { group, id, op, request, response };
+  return { group, id, op, request, response, needs };
 }
 
 /** Largest SMP packet (header and CBOR) either side sends: 0.25 s of line time at 115200 Bd. */

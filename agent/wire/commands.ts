@@ -223,7 +223,7 @@ export const commands = {
   "wdt.probe": command(66, 0, "read", none, probe),
   "wdt.state": command(66, 1, "read", none, watchdogState),
   "wdt.arm": command(66, 2, "write", map({ promise_ms: optional(uint) }), watchdogState),
-  "wdt.disarm": command(66, 3, "write", map({ by: optional(text) }), watchdogState),
+  "wdt.disarm": command(66, 3, "write", map({ by: optional(text) }), watchdogState, "danger"),
   "wdt.check_in": command(66, 4, "write", map({ task: text }), none),
   "wdt.hold": command(66, 5, "write", map({ for_ms: uint, by: optional(text) }), watchdogState),
   "wdt.tasks": command(66, 6, "read", none, map({ tasks: list(task, 32) })),
@@ -249,8 +249,9 @@ export const commands = {
     "write",
     map({ for_ms: optional(uint) }),
     map({ boot: text, last_seq: uint, pending: uint, for_ms: uint }),
+    null,
   ),
-  "report.unsubscribe": command(68, 1, "write", none, none),
+  "report.unsubscribe": command(68, 1, "write", none, none, null),
   /** Acknowledges every report of `boot` up to and including `seq`. */
   "report.acknowledge": command(
     68,
@@ -278,7 +279,7 @@ export const commands = {
       pending: uint,
     }),
   ),
-  "rig.inject": command(70, 0, "write", map({ fault: text, for_ms: optional(uint) }), none),
+  "rig.inject": command(70, 0, "write", map({ fault: text, for_ms: optional(uint) }), none, "rig"),
   "rig.faults": command(70, 1, "read", none, map({ faults: list(text, 64) })),
 } as const;
 

@@ -11,6 +11,8 @@ export interface Shape<T> {
   /** Returns the value, rebuilt from known members only, or throws. `path` names the member. */
   readonly parse: (value: unknown, path: string) => T;
   readonly isOptional?: true;
+  /** Of a map with named members: their names. */
+  readonly members?: readonly string[];
 }
 
 export type Infer<S> = S extends Shape<infer T> ? T : never;
@@ -154,7 +156,7 @@ export function map<M extends Members>(members: M): Shape<Flat<MapOf<M>>> {
     }
     return result as Flat<MapOf<M>>;
   };
-  return { what: "map", parse };
+  return { what: "map", parse, members: Object.keys(members) };
 }
 
 /** Checks a decoded value; `what` names it in messages. Failure `wire.malformed`. */

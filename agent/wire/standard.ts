@@ -30,6 +30,7 @@ export const standardCommands = {
     "write",
     map({ force: optional(int), boot_mode: optional(uint) }),
     none,
+    "danger",
   ),
   "os.params": command(0, 6, "read", none, map({ buf_size: uint, buf_count: uint })),
   "os.info": command(0, 7, "read", map({ format: optional(text) }), map({ output: text })),

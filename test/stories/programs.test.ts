@@ -24,7 +24,7 @@ async function bench(body: (bench: Bench) => Promise<void>): Promise<void> {
   const state = mkdtempSync(join(tmpdir(), "kennel-state-"));
   const agents: Program[] = [];
   const agent = async (...options: string[]): Promise<Program> => {
-    const simulated = ["--watchdog", "simulate", "--tee", "simulate"];
+    const simulated = ["--watchdog", "simulate", "--tee", "simulate", "--access", "open"];
     const line = ["--port", cable.card, "--state", state];
     const started = new Program("kenneld", [...line, ...simulated, ...options], 60_000);
     agents.push(started);

@@ -1,6 +1,7 @@
 /** The agent stopped or killed and started again under an armed watchdog. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { shortLivesMax } from "../../agent/machines/shortlives.ts";
 import type { World } from "../../agent/sim/world.ts";
 import { ask, confirmed, reportsOf, runningCard } from "../worlds.ts";
 
@@ -94,6 +95,40 @@ stories("B15-01 an agent that stays away is no protection from the watchdog: it 
   world.stopAgent();
   world.advance(61_000);
   assert.is(world.resets.length, 1);
+});
+
+/** Started anew whenever it has lived for a second, as a service manager would. */
+function keepsEnding(world: World, times: number): void {
+  for (let run = 0; run < times && world.resets.length === 0; run++) restarted(world, "kill", 1000);
+}
+
+stories(
+  "an agent that keeps ending is not refreshed for ever: the card is reset, and says why",
+  () => {
+    const world = runningCard({ plan });
+    keepsEnding(world, shortLivesMax);
+    assert.is(world.resets.length, 0, "a bad day is borne");
+    assert.equal(reportsOf(world, "agent:short_lived").at(-1), { in_a_row: shortLivesMax });
+    assert.is(reportsOf(world, "wdt:withheld").at(-1)?.culprit, "agent");
+    const withheldMs = world.clock.now();
+    keepsEnding(world, 1000);
+    assert.is(world.resets.length, 1);
+    assert.ok(world.clock.now() - withheldMs <= 62_000, "none of the later ones refreshed");
+    world.advance(120_000);
+    const died = reportsOf(world, "boot:died").at(-1);
+    assert.equal([died?.cause, died?.culprit], ["watchdog", "agent"]);
+    confirmed(world);
+  },
+);
+
+stories("an agent that was told to end, or has lived for T2, does not count", () => {
+  const world = runningCard({ plan });
+  for (let run = 0; run < 3 * shortLivesMax; run++) restarted(world, "stop", 1000);
+  keepsEnding(world, shortLivesMax - 1);
+  world.advance(61_000);
+  keepsEnding(world, shortLivesMax - 1);
+  assert.equal(reportsOf(world, "agent:short_lived"), []);
+  assert.is(world.resets.length, 0);
 });
 
 stories.run();

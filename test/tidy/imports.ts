@@ -48,7 +48,7 @@ const zones: readonly Zone[] = [
   {
     name: "io",
     holds: /^agent\/io\//,
-    values: /^(agent\/(errors\.ts|io\/|wire\/tee(pipe|api)\.ts)|node:|native\/|@?serialport)/,
+    values: /^(agent\/(errors\.ts|io\/|wire\/tee(pipe|twin|api)\.ts)|node:|native\/|@?serialport)/,
     types: /^agent\/(wire|machines)\//,
   },
   {

@@ -1,7 +1,7 @@
 /** Source text with what is not code blanked out, and where its functions begin and end. */
 
 /** Files of agent/ itself that put the real world together: nothing of the core imports them. */
-export const assembling = "(main|devices|options|launch|teehelper)\\.ts";
+export const assembling = "(main|devices|twindevice|options|launch|teehelper|teetwin)\\.ts";
 export const assemblers = `agent/${assembling}`;
 
 export interface Source {

@@ -242,4 +242,16 @@ criteria("spans are shown in seconds", () => {
   assert.equal([seconds(2500), seconds(60_000), seconds(Infinity)], ["2.5 s", "60 s", "unlimited"]);
 });
 
+criteria(
+  "A2-01 whether a disarm would stop the hardware is told, also where sysfs hides it",
+  () => {
+    const said = (facts: Partial<WatchdogFacts>): string | undefined =>
+      measure({ ...good, ...facts }, wanted).find(({ name }) => name === "stoppable")?.value;
+    assert.is(said({}), "yes");
+    assert.is(said({ nowayout: true }), "no");
+    assert.match(said({ driver: "imx2_wdt" }) ?? "", /^no: the kernel would refresh it/);
+    assert.is(said({ driver: null }), "yes");
+  },
+);
+
 criteria.run();

@@ -122,7 +122,10 @@ function checkCard(rig: TeeRig): void {
   assert.is(tee.world.staleServed, 0, "no call is served in a stale session");
   assert.is(tee.overlaps, 0, "no two restarts at once");
   assert.is(tee.doubleRestores, 0, "no status is restored twice");
-  assert.ok(["ready", "degraded", "escalate"].includes(rig.state), `it ended in ${rig.state}`);
+  assert.ok(
+    ["ready", "degraded", "unrecoverable", "escalate"].includes(rig.state),
+    `it ended in ${rig.state}`,
+  );
   hit(rig.withheld.length > 0 ? "ended escalate" : `ended ${rig.state}`);
   assert.is(rig.head.status().in_flight, 0);
   const { recoveryMaxMs } = rig.config;
@@ -202,7 +205,10 @@ campaign(
       rig.onEvent = () => undefined;
       rig.advance(settleMs);
       assert.ok(machines - 1 <= rig.config.resetsMax, `${machines - 1} resets`);
-      assert.ok(["ready", "degraded", "escalate"].includes(rig.state), `it ended in ${rig.state}`);
+      assert.ok(
+        ["ready", "degraded", "unrecoverable", "escalate"].includes(rig.state),
+        `it ended in ${rig.state}`,
+      );
       assert.is(rig.tee.world.staleServed, 0);
       for (const [key, count] of rig.tee.world.applied)
         assert.is(count, 1, `${key} ${count} times`);

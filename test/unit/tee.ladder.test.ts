@@ -44,7 +44,11 @@ stories("A3-06 a context of an earlier crash is not taken for this one's", () =>
   assert.is(rig.state, "ready");
 });
 
-for (const step of steps.slice(0, 8)) {
+type Step = (typeof steps)[number];
+const isBetween = (step: Step, first: Step, last: Step): boolean =>
+  steps.indexOf(first) <= steps.indexOf(step) && steps.indexOf(step) <= steps.indexOf(last);
+
+for (const step of steps.slice(0, 9)) {
   stories(`A3-07 a crash during ${step} leads one rung up, not to two restarts at once`, () => {
     const rig = new TeeRig().ready();
     let armed = true;
@@ -88,7 +92,7 @@ for (const step of steps.slice(0, 8)) {
       rig.tee.crash();
       rig.advance(60_000);
       assert.not.ok(armed, "the crash happened");
-      const late = ["restart", "restore_hardware", "restore_ree", "restore_tee"].includes(step);
+      const late = isBetween(step, "restart", "verify");
       assert.is(rig.state, late ? "escalate" : "ready");
       assert.is(rig.withheld.length, late ? 1 : 0);
       assert.is(rig.tee.overlaps, 0);
@@ -201,19 +205,91 @@ stories("A3-08 resets have a budget as well; then it takes an operator", () => {
   }
   rig.tee.crash();
   rig.advance(30_000);
-  assert.is(rig.state, "degraded");
-  assert.match(rig.said().at(-1) ?? "", /reset 2 times already/);
+  assert.is(rig.state, "unrecoverable");
+  assert.match(rig.said().at(-1) ?? "", /unrecoverable: .*reset 2 times already/);
   assert.is(rig.withheld.length, 2);
   rig.advance(600_000);
-  assert.is(rig.state, "degraded", "it does not come back by itself");
+  assert.is(rig.state, "unrecoverable", "it does not come back by itself");
+  // Neither another agent nor another start of the card takes that for a new beginning.
+  rig.start("machine-3");
+  assert.is(rig.state, "unrecoverable");
   rig.tee.powerCycle();
   rig.tee.faults = {};
+  rig.start("machine-4");
+  rig.advance(4_000_000);
+  assert.is(rig.state, "unrecoverable", "an hour later too");
+  assert.match(rig.said().at(-1) ?? "", /unrecoverable: .*an operator is needed/);
+  const refused = rig.call("keystore", count, "once");
+  assert.is(verdictOf(refused), "unavailable");
   rig.act((head) => head.recover());
   rig.advance(20_000);
   assert.is(rig.state, "ready");
   const after = rig.call("keystore", count, "once");
   rig.advance(100);
   assert.is(verdictOf(after), "answered");
+});
+
+stories(
+  "A3-08 a recovery that a reset cut short is finished at the next start, before ready",
+  () => {
+    const rig = new TeeRig({ faults: { restartHangs: true } }).ready();
+    rig.call("keystore", slow, "once");
+    rig.call("keystore", slow, "idempotent");
+    rig.advance(10);
+    rig.tee.crash();
+    rig.act((head) => head.crashed(null, { errno: null, ret: 0xffff000e, origin: 2 }));
+    rig.advance(30_000);
+    assert.is(rig.state, "escalate");
+    rig.tee.powerCycle();
+    rig.tee.faults = {};
+    const from = rig.events.length;
+    rig.start("machine-2");
+    rig.advance(2_000);
+    assert.is(rig.state, "ready");
+    const said = rig.said(from);
+    assert.ok(said.indexOf("verify") < said.indexOf("restored, 0 replayed, 1 unknown"));
+    assert.not.match(said.join("\n"), /context refused/);
+    const [record] = rig.head.crashes().crashes.slice(-1);
+    assert.ok((record?.took_ms ?? 0) > 0, "its record is complete");
+    const again = rig.events.length;
+    rig.start("machine-2");
+    rig.advance(2_000);
+    assert.not.match(rig.said(again).join("\n"), /restored/, "once");
+  },
+);
+
+stories("the watchdog is refreshed no longer when no canary passes, whatever else happens", () => {
+  const rig = new TeeRig({ model: { powers: ["session"] } }).ready();
+  const { canaryEveryMs, canaryLateMs, suspectMs } = rig.config;
+  rig.tee.inject("hang");
+  rig.advance(canaryEveryMs + canaryLateMs + suspectMs + 100);
+  assert.is(rig.withheld.length, 1, "no milder restart, no canary: no refresh");
+  const restartable = new TeeRig({ faults: { restartHangs: true } }).ready();
+  restartable.tee.inject("hang");
+  restartable.advance(canaryEveryMs + canaryLateMs + suspectMs + rig.config.recoveryMaxMs + 100);
+  assert.is(restartable.withheld.length, 1);
+});
+
+stories("A3-09 an operator allows one quarantined command again, and the others stay", () => {
+  const commands = [77, 78];
+  const poison = commands.map((command) => ({ service: "keystore", command }));
+  const kills = poison.map((one) => ({ ...one, kills: "service" as const }));
+  const config = { attemptsPerRung: 20 };
+  const rig = new TeeRig({ faults: { poison: kills }, config }).ready();
+  for (const command of commands) {
+    rig.call("keystore", command, "idempotent");
+    rig.advance(20_000);
+  }
+  assert.equal(rig.head.status().quarantined, ["keystore#77", "keystore#78"]);
+  rig.act((head) => head.unquarantine({ service: "keystore", command: 77 }));
+  assert.equal(rig.head.status().quarantined, ["keystore#78"]);
+  rig.start();
+  rig.advance(2_000);
+  assert.equal(rig.head.status().quarantined, ["keystore#78"], "kept");
+  rig.tee.faults = {};
+  const healed = rig.call("keystore", 77, "once");
+  rig.advance(10);
+  assert.is(verdictOf(healed), "answered");
 });
 
 stories("A3-09 a call that kills its service twice is quarantined, its replay included", () => {
