@@ -38,6 +38,8 @@ export async function until(what: string, holds: () => boolean): Promise<void> {
 export class RawClient {
   readonly said: Telling[] = [];
   isClosed = false;
+  /** Told of each frame as it comes. */
+  heard: (said: Telling) => void = () => undefined;
   private readonly socket: Socket;
 
   constructor(path: string) {
@@ -50,7 +52,9 @@ export class RawClient {
     this.socket.on("data", (some: Buffer) => {
       for (const body of reader.push(some)) {
         const one = tellingOf(body);
-        if (one !== null) this.said.push(one);
+        if (one === null) continue;
+        this.said.push(one);
+        this.heard(one);
       }
     });
     this.ask({ op: "hello", id: 0, version: 1 });

@@ -5,6 +5,7 @@ import { sample } from "./lateness.ts";
 import { benchRefresh } from "./refresh.ts";
 import type { Line } from "./rows.ts";
 import { benchStart } from "./start.ts";
+import { benchTeeApi } from "./teeapi.ts";
 import { benchWire } from "./wire.ts";
 
 const benches: Record<string, () => Line[] | Promise<Line[]>> = {
@@ -13,6 +14,7 @@ const benches: Record<string, () => Line[] | Promise<Line[]>> = {
   boots: benchBoots,
   refresh: benchRefresh,
   idle: benchIdle,
+  teeapi: benchTeeApi,
 };
 
 async function main(wanted: readonly string[]): Promise<void> {

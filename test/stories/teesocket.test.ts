@@ -111,7 +111,9 @@ onNative("kill -9 of the TEE during 100 calls: each has one verdict, in its time
       .map((line) => line.split(" ")[3] ?? "");
     const keys = ran.filter((key) => key.startsWith("app."));
     assert.is(new Set(keys).size, keys.length, "no keyed call has its effect twice");
-    process.stdout.write(`\nmeasured kill -9 of the TEE, 100 calls: ${JSON.stringify([...seen])}\n`);
+    process.stdout.write(
+      `\nmeasured kill -9 of the TEE, 100 calls: ${JSON.stringify([...seen])}\n`,
+    );
   }),
 );
 
