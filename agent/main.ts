@@ -8,6 +8,7 @@ import { findBootControls } from "./io/bootcontrols.ts";
 import { RealClock } from "./io/clock.ts";
 import { sha256 } from "./io/digest.ts";
 import { readDoctorFacts } from "./io/doctor.ts";
+import { HelperLives } from "./io/helperlives.ts";
 import { LinuxPlatform } from "./io/platform.ts";
 import { runProgram } from "./io/programs.ts";
 import { askShutdown } from "./io/shutdown.ts";
@@ -56,12 +57,17 @@ function keepLine(agent: Agent, path: string, baud: number, log: Log): void {
 }
 
 /** Programs of the card are served once it is guarded, and only where services are named. */
-async function serveApplications(agent: Agent, clock: RealClock, log: Log): Promise<void> {
+async function serveApplications(
+  agent: Agent,
+  clock: RealClock,
+  lives: HelperLives | null,
+  log: Log,
+): Promise<void> {
   const { teeSocket, services } = agent.config;
   if (teeSocket === null) return;
   try {
     const { UnixServer } = await import("./io/applicationserver.ts");
-    const server = new UnixServer(teeSocket, socketAccess(services), clock);
+    const server = new UnixServer(teeSocket, socketAccess(services), clock, lives);
     agent.applications.serve(server, (act) => agent.call(act));
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
@@ -81,7 +87,9 @@ function run(argv: string[]): void {
   const manager = new ServiceManager(process.env, process.pid);
   const { watchdog, problem } = findWatchdog(settings, config, clock, manager, log);
   takeOver(manager, watchdog);
-  const tee = findTee(settings, config, clock);
+  const { teeSocket } = config;
+  const lives = teeSocket === null ? null : new HelperLives(`${teeSocket}.helpers`);
+  const tee = findTee(settings, config, clock, lives);
   const agent = new Agent(
     {
       clock,
@@ -102,7 +110,7 @@ function run(argv: string[]): void {
   );
   agent.start();
   if (settings.port !== undefined) keepLine(agent, settings.port, settings.baud ?? 115_200, log);
-  serveApplications(agent, clock, log);
+  serveApplications(agent, clock, lives, log);
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.once(signal, () => {
       askShutdown((isShutdown) => {

@@ -16,6 +16,8 @@ import {
   withinDefaultMs,
   withinRangeMs,
 } from "../wire/teeapi.ts";
+import { codesOf, type Result, resultOf } from "./appresults.ts";
+import { LeftInside } from "./leftinside.ts";
 import { Places } from "./places.ts";
 import type { TeeAnswer, TeeHead } from "./tee.ts";
 
@@ -28,6 +30,7 @@ export interface CallsIo {
   readonly book: CallBook;
   /** See io/applications.ts. */
   readonly digest: (bytes: Uint8Array) => Uint8Array;
+  readonly leftInside: () => boolean;
   readonly say: (to: Application, what: Telling) => void;
 }
 
@@ -56,16 +59,16 @@ interface Pending {
   isQuestion: boolean;
 }
 
-type Result = Pick<TellingOf<"verdict">, "errno" | "ret" | "origin" | "value" | "output" | "lost">;
-
 export class ApplicationCalls {
   private readonly io: CallsIo;
   /** By user and id, in the order in which they came. */
   private readonly pending = new Map<string, Pending>();
   private readonly places = new Places();
+  private readonly leftInside: LeftInside;
 
   constructor(io: CallsIo) {
     this.io = io;
+    this.leftInside = new LeftInside(io.leftInside);
   }
 
   get underWay(): number {
@@ -160,7 +163,8 @@ export class ApplicationCalls {
 
   /** When somebody's time is up. */
   get dueMs(): number {
-    let dueMs = Infinity;
+    const isAny = [...this.pending.values()].some(({ isLeftOver }) => isLeftOver);
+    let dueMs = isAny ? this.leftInside.dueMs : Infinity;
     for (const { from, deadlineMs } of this.pending.values()) {
       if (from !== null && deadlineMs < dueMs) dueMs = deadlineMs;
     }
@@ -185,6 +189,7 @@ export class ApplicationCalls {
   /** Whether it may be sent; one that does not wait for a service that is away ends here. */
   private isReady(one: Pending): boolean {
     if (one.phase !== "waiting") return false;
+    if (one.isLeftOver && this.leftInside.isAny(this.io.now())) return false;
     const because = this.io.tee.awayBecause(one.intent.service);
     if (because === null) return true;
     if (!one.waits) this.conclude(one, { verdict: "unavailable", because, sent: false });
@@ -307,7 +312,7 @@ export class ApplicationCalls {
       verdict: isOld && verdict === "answered" && !isFound ? "replayed" : verdict,
       because,
       sent: !isUndone && (wasSent || isOld),
-      ...(outcome === null || outcome.errno !== null ? {} : pick(outcome)),
+      ...(outcome === null || outcome.errno !== null ? {} : codesOf(outcome)),
     };
     this.conclude(one, settled, outcome === null ? {} : resultOf(outcome));
   }
@@ -370,24 +375,6 @@ export class ApplicationCalls {
     const said = { kind: "verdict", id: request, call: ask.call, epoch } as const;
     this.io.say(from, { ...said, verdict: "rejected", error, because, sent: false });
   }
-}
-
-type Outcome = NonNullable<TeeAnswer["outcome"]>;
-
-function pick({ ret, origin }: Outcome): { ret: number; origin: number } {
-  return { ret, origin };
-}
-
-/** What came out; of a question after a call only that it was done. */
-function resultOf({ errno, ret, origin, value, output, applied }: Outcome): Result {
-  if (errno !== null) return { errno };
-  if (applied === true) return { ret, origin, lost: true };
-  return {
-    ret,
-    origin,
-    ...(value === undefined ? {} : { value }),
-    ...(output === undefined ? {} : { output }),
-  };
 }
 
 function keyOf({ uid, id }: Pick<Intent, "uid" | "id">): string {

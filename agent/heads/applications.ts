@@ -100,6 +100,7 @@ export class ApplicationsHead {
       tee,
       book,
       digest: (bytes) => server.digest(bytes),
+      leftInside: () => server.leftInside(),
       say: (to, what) => this.say(to, what),
     });
     const count = book.unfinished;

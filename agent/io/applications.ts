@@ -61,6 +61,8 @@ export interface ApplicationServer {
    * key outlives the agent, not the machine's boot.
    */
   digest(bytes: Uint8Array): Uint8Array;
+  /** What an earlier agent sent into the TEE may still have its effect: its process lives. */
+  leftInside(): boolean;
   /** No more connections, and those that are there end. */
   close(): void;
 }

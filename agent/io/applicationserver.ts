@@ -27,6 +27,7 @@ import {
   applicationLimits as limits,
 } from "./applications.ts";
 import type { Clock } from "./clock.ts";
+import type { HelperLives } from "./helperlives.ts";
 
 /** How often a socket that cannot be had is tried again, ms. */
 const againMs = 2_000;
@@ -45,6 +46,7 @@ export class UnixServer implements ApplicationServer {
   readonly ownUid = process.getuid?.() ?? 0;
   private readonly access: SocketAccess;
   private readonly clock: Clock;
+  private readonly lives: HelperLives | null;
   private readonly links = new Set<ApplicationLink>();
   private readonly key: Buffer;
   private server: Server | null = null;
@@ -56,8 +58,9 @@ export class UnixServer implements ApplicationServer {
   private cancelRetry: () => void = () => undefined;
 
   /** Failure `tee.socket` where there can be none; one that is taken is tried for again. */
-  constructor(path: string, access: SocketAccess, clock: Clock) {
+  constructor(path: string, access: SocketAccess, clock: Clock, lives: HelperLives | null = null) {
     this.name = path;
+    this.lives = lives;
     this.access = access;
     this.clock = clock;
     // Without it nobody's word on who he is could be checked.
@@ -74,6 +77,10 @@ export class UnixServer implements ApplicationServer {
   digest(bytes: Uint8Array): Uint8Array {
     const whole = createHmac("sha256", this.key).update(bytes).digest();
     return new Uint8Array(whole.subarray(0, digestBytes));
+  }
+
+  leftInside(): boolean {
+    return this.lives?.isAnyLeft ?? false;
   }
 
   close(): void {

@@ -35,6 +35,8 @@ interface Ears {
 export class SimApplications implements ApplicationServer {
   readonly name = "sim";
   readonly ownUid = 0;
+  /** A process of an earlier agent is still inside the TEE. */
+  isLeftInside = false;
   private readonly clock: Clock;
   private news: ApplicationNews[] = [];
   private tell: (news: readonly ApplicationNews[]) => void = () => undefined;
@@ -53,6 +55,10 @@ export class SimApplications implements ApplicationServer {
   digest(bytes: Uint8Array): Uint8Array {
     const sum = crc32(bytes);
     return Uint8Array.from({ length: 16 }, (_, at) => (sum >>> (8 * (at % 4))) & 0xff);
+  }
+
+  leftInside(): boolean {
+    return this.isLeftInside;
   }
 
   close(): void {

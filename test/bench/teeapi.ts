@@ -71,7 +71,15 @@ function synced(path: string): number[] {
   return took;
 }
 
-function figures(took: readonly number[]): { p50: number; p99: number } {
+interface Figures {
+  readonly p50: number;
+  readonly p99: number;
+}
+
+/** Milliseconds of each call. */
+type Took = Record<CallClass | "direct" | "again", number[]>;
+
+function figures(took: readonly number[]): Figures {
   const sorted = took.toSorted((left, right) => left - right);
   return { p50: quantile(sorted, 0.5), p99: quantile(sorted, 0.99) };
 }
@@ -96,7 +104,7 @@ async function measure(card: ApiCard, helpers: TeeHelper[]): Promise<Line[]> {
     client.said.some((one) => "available" in one && one.available === true);
   await until("the service", isThere);
   // Direct twice: how far its two p99 are apart is what this machine lets nobody see below.
-  const took: Record<CallClass | "direct" | "again", number[]> = {
+  const took: Took = {
     direct: [],
     again: [],
     idempotent: [],
@@ -114,7 +122,10 @@ async function measure(card: ApiCard, helpers: TeeHelper[]): Promise<Line[]> {
     }
   }
   client.close();
-  const disk = figures(synced(join(card.folder, "state", "bench")));
+  return report(took, figures(synced(join(card.folder, "state", "bench"))));
+}
+
+function report(took: Took, disk: Figures): Line[] {
   const base = figures(took.direct);
   const ms = (value: number): string => `${value.toFixed(2)} ms`;
   const rows = (["again", ...classes] as const).map((of) => {

@@ -296,6 +296,25 @@ apps(
   },
 );
 
+apps("while an earlier agent's helper may be inside, nothing of its calls is asked or sent", () => {
+  const rig = new AppRig();
+  rig.call(rig.join(), slow, "keyed", { call: "inside" });
+  rig.advance(100);
+  rig.restart();
+  rig.server.isLeftInside = true;
+  const back = rig.join();
+  const id = rig.call(back, slow, "keyed", { call: "inside", again: true, within_ms: 60_000 });
+  const fresh = rig.call(back, read, "once", { waits: true });
+  rig.advance(20_000);
+  assert.is(verdictOf(back, fresh).verdict, "answered");
+  assert.is(toldOf(back, id), undefined);
+  rig.server.isLeftInside = false;
+  rig.advance(5_000);
+  assert.is(verdictOf(back, id).verdict, "answered");
+  assert.is(verdictOf(back, id).lost, true);
+  assert.equal([...rig.tee.tee.world.applied.values()], [1]);
+});
+
 apps("after a restart an id is asked after without its input: keyed ones in the TEE", () => {
   const rig = new AppRig();
   const guest = rig.join();
