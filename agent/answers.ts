@@ -37,6 +37,10 @@ export function answers(agent: Agent): Handlers {
         return agent.tee.status();
       },
       ...reports(agent),
+      "access.session": (request, line) => agent.access.session(request, line),
+      "access.status": () => agent.access.status(),
+      "access.take": (request, line, actor) => agent.access.take(request, line, actor),
+      "access.release": (_request, line, actor) => agent.access.release(line, actor),
       ...(Object.keys(agent.io.faults).length > 0 ? rig(agent) : {}),
     }),
   };
@@ -93,6 +97,7 @@ function hello(agent: Agent): ResponseOf<"card.hello"> {
       `wdt.${judgement.backend}`,
       ...(agent.watchdog.bootStatus === null ? [] : ["wdt.reset_cause"]),
       "report.subscribe",
+      ...agent.access.tags,
       ...powers,
       ...(Object.keys(agent.io.faults).length > 0 ? ["rig"] : []),
     ],
@@ -116,6 +121,7 @@ function status(agent: Agent): ResponseOf<"card.status"> {
     backend: watchdog.backend,
     protected: watchdog.protected,
     protection: watchdog.protection,
+    access: agent.config.access.policy,
     watchdog,
     tee: agent.tee.status(),
     last_cause: past.at(-1)?.cause ?? "unknown",

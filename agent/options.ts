@@ -6,7 +6,7 @@ import { Failure } from "./errors.ts";
 
 export const help = `kenneld ${__VERSION__}: guards this card's watchdog and reports over serial
 
-  --port PATH          serial line to the host; tried again every 2 s while it is away
+  --port PATH          serial line to the host, or unix:SOCKET; tried again every 2 s while away
   --baud N             bits per second (115200)
   --state DIR          folder for what survives a power cut (/var/lib/kennel)
   --config FILE        settings as JSON; options given here come before it

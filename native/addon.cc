@@ -1,8 +1,10 @@
 // Registers the classes, nothing else.
 #include <napi.h>
 
+#include "clock.h"
 #include "notify.h"
 #include "peer.h"
+#include "ports.h"
 #include "pty.h"
 #include "runtime.h"
 #include "tee.h"
@@ -15,6 +17,8 @@ static Napi::Object Register(Napi::Env env, Napi::Object exports) {
   kennel::Tee::Register(env, exports);
   kennel::RegisterNotify(env, exports);
   kennel::RegisterPeer(env, exports);
+  kennel::RegisterClock(env, exports);
+  kennel::RegisterPorts(env, exports);
   return exports;
 }
 

@@ -70,6 +70,7 @@ const status: ResponseOf<"card.status"> = {
   backend: "service",
   protected: true,
   protection: watchdog.protection,
+  access: "keys",
   watchdog,
   tee,
   last_cause: "watchdog",
@@ -187,6 +188,7 @@ const protection: ResponseOf<"card.protection"> = {
     weak: false,
     because: "up to card_reset",
   },
+  access: { policy: "keys", weak: false, because: "2 keys authorised" },
   next: [
     "let the loader set the hardware's lock, or open the device in early userspace (boot/linux)",
   ],

@@ -3,21 +3,45 @@ import { Failure } from "../errors.ts";
 import type { Platform } from "../io/platform.ts";
 import type * as boot from "../machines/boot.ts";
 import { type Hook, parseHook } from "../machines/boothook.ts";
-import type { ArrivalNote } from "../machines/bootrecord.ts";
+import type { ArrivalNote, FirmwareBoot } from "../machines/bootrecord.ts";
 import type { StageLog } from "../machines/stagelog.ts";
+import { decodeBootState } from "../wire/bootstate.ts";
 import { decodeHandOff, type HandOff } from "../wire/handoff.ts";
 
 export interface Left {
   readonly handOff: HandOff | null;
   /** Why there is a record that is not believed; null when there is none such. */
   readonly handOffProblem: string | null;
+  /** What firmware counted this boot as; null where nothing tells. */
+  readonly firmware: FirmwareBoot | null;
   readonly hook: Hook | null;
   /** Why the hook's record is not believed; empty when there is none such. */
   readonly hookProblem: string;
 }
 
 export function whatIsLeft(platform: Platform): Left {
-  return { ...readHandOff(platform), ...readHook(platform) };
+  const left = readHandOff(platform);
+  const firmware = left.handOff ?? (left.handOffProblem === null ? null : readBoots(platform));
+  return { ...left, firmware, ...readHook(platform) };
+}
+
+/**
+ * This boot as firmware's own store has it. Only for a boot that left a record, be it damaged: any
+ * other one may have gone round our loader, and what the store calls current is then an older boot.
+ */
+function readBoots(platform: Platform): FirmwareBoot | null {
+  const bytes = platform.firmwareBoots();
+  if (bytes === null) return null;
+  try {
+    const { current, previous, failures, attempts_max } = decodeBootState(bytes);
+    if (current === undefined) return null;
+    const { boot, slot } = current;
+    const counted = slot === "safe" ? attempts_max : failures[slot];
+    return { boot, slot, failures: counted, attempts_max, previous };
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    return null;
+  }
 }
 
 function readHandOff(platform: Platform): Pick<Left, "handOff" | "handOffProblem"> {

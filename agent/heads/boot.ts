@@ -21,7 +21,7 @@ import type { ResponseOf } from "../wire/commands.ts";
 import type { HandOff } from "../wire/handoff.ts";
 import { fromHandOff, wayTo, whatIsLeft } from "./arrival.ts";
 import { bootCodec } from "./bootcodec.ts";
-import { countersOf, handOffTold, historyOf, stagesOf, timelinesOf } from "./boottold.ts";
+import { countersOf, deathsOf, handOffTold, historyOf, stagesOf, timelinesOf } from "./boottold.ts";
 
 export interface BootIo {
   readonly clock: Clock;
@@ -41,6 +41,8 @@ export class BootHead {
   private readonly emit: (event: AgentEvent) => void;
   private readonly handOff: HandOff | null;
   private readonly handOffProblem: string | null;
+  /** What firmware calls this boot, also where its record is damaged. */
+  private readonly firmware: record.FirmwareBoot | null;
   private readonly hookProblem: string;
   /** The firmware began this boot; a later start of the agent has a stale hand-off record. */
   private continues = false;
@@ -58,6 +60,7 @@ export class BootHead {
     const left = whatIsLeft(io.platform);
     this.handOff = left.handOff;
     this.handOffProblem = left.handOffProblem;
+    this.firmware = left.firmware;
     this.hook = left.hook;
     this.hookProblem = left.hookProblem;
     this.state = boot.initial(config.plan);
@@ -70,7 +73,7 @@ export class BootHead {
 
   /** What firmware calls this boot: a later agent on it has an id of its own. */
   get firmwareId(): string {
-    return this.handOff?.boot ?? this.id;
+    return this.firmware?.boot ?? this.id;
   }
 
   get entry(): record.BootEntry | null {
@@ -131,9 +134,10 @@ export class BootHead {
     const begun = record.beginBoot(journal.value, begin).record;
     const restart = current?.machine === machine;
     this.continues = !restart && this.handOff !== null;
-    const claimed = this.continues
-      ? record.amend(record.claim(begun, this.handOff as HandOff), hardware)
-      : begun;
+    const claimed =
+      restart || this.firmware === null
+        ? begun
+        : record.amend(record.claim(begun, this.firmware), hardware);
     journal.stage(this.blamed({ ...claimed, crashRecords }));
   }
 
@@ -153,7 +157,7 @@ export class BootHead {
     if (last !== undefined && !restart && this.evidence !== null) {
       this.emit({ kind: "boot:evidence", cause, evidence: evidenceText(this.evidence) });
     }
-    for (const entry of value.past) this.tellOf(entry, value.told);
+    for (const died of deathsOf(value)) this.emit(died);
     const { current } = value;
     if (last !== undefined && current !== null && last.slot !== current.slot) {
       const failures = last.slot === "safe" ? 0 : value.failures[last.slot];
@@ -322,9 +326,9 @@ export class BootHead {
     return this.journal.value.shortLives ?? 0;
   }
 
-  /** A damaged hand-off record hides which boot it tells of: it is the one no Linux has claimed. */
-  private isOfFirmware(entry: record.BootEntry): boolean {
-    return this.handOffProblem !== null || entry.boot === this.handOff?.boot;
+  /** A damaged hand-off record may hide which boot it tells of: the one no Linux has claimed. */
+  private isOfFirmware({ boot }: record.BootEntry): boolean {
+    return boot === this.firmware?.boot || (this.handOffProblem !== null && this.firmware === null);
   }
 
   private blamed(next: record.BootRecord): record.BootRecord {
@@ -343,16 +347,9 @@ export class BootHead {
 
   /** Firmware knows of a boot after the one that our record calls current: no agent came in it. */
   private wasBetween(): boolean {
-    const before = this.handOff?.previous?.boot;
+    const before = this.firmware?.previous?.boot;
     const ids = record.idsOfCurrent(this.journal.value);
     return before !== undefined && ids !== null && !ids.includes(before);
-  }
-
-  private tellOf(entry: record.BootEntry, told: number): void {
-    if (entry.cause === "agent_restart" || bootNumber(entry.boot) < told) return;
-    const { boot: id, slot, stage, step: name, uptimeMs, cause, culprit } = entry;
-    const uptime_ms = uptimeMs;
-    this.emit({ kind: "boot:died", boot: id, slot, stage, step: name, uptime_ms, cause, culprit });
   }
 
   private uptimeNoted(value: record.BootRecord): record.BootRecord {
@@ -393,8 +390,4 @@ export class BootHead {
         return;
     }
   }
-}
-
-function bootNumber(id: string): number {
-  return Number.parseInt(id, 10);
 }

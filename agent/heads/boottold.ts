@@ -1,4 +1,5 @@
 /** How boots are told over the wire: this one's stages and those before it. Pure. */
+import type { AgentEvent } from "../events.ts";
 import { type BootPlan, budgetMs } from "../machines/boot.ts";
 import type { BootEntry, BootRecord } from "../machines/bootrecord.ts";
 import type { StageLog } from "../machines/stagelog.ts";
@@ -43,6 +44,28 @@ export function timelinesOf(
   return { boots, more: newest.length > boots.length };
 }
 
+/** The hand-off record, flat; or `problem`, why it is not believed. */
+export function handOffTold(
+  handOff: HandOff | null,
+  problem: string | null,
+): ResponseOf<"boot.record"> {
+  if (problem !== null) return { present: true, problem };
+  if (handOff === null) return { present: false };
+  const { stages: _stages, counter: _counter, countdown, previous, ...rest } = handOff;
+  const before = Object.entries(previous ?? {}).map(([key, value]) => [`previous_${key}`, value]);
+  const record = { ...rest, ...(countdown ?? {}), ...Object.fromEntries(before) };
+  return { present: true, record };
+}
+
+/** What the host has yet to be told of boots that ended, oldest first. */
+export function deathsOf({ past, told }: BootRecord): AgentEvent[] {
+  const isNew = ({ boot, cause }: BootEntry): boolean =>
+    cause !== "agent_restart" && Number.parseInt(boot, 10) >= told;
+  return past.filter(isNew).map(({ boot, slot, stage, step, uptimeMs, cause, culprit }) => {
+    return { kind: "boot:died", boot, slot, stage, step, uptime_ms: uptimeMs, cause, culprit };
+  });
+}
+
 /** How the remembered boots ended, oldest first. */
 export function historyOf(boots: readonly BootEntry[]): ResponseOf<"boot.history"> {
   return {
@@ -66,19 +89,6 @@ export function countersOf(
     failures: { ...failures },
     attempts_max: attemptsMax,
   };
-}
-
-/** What firmware handed over; `problem` says why it is not believed. */
-export function handOffTold(
-  handOff: HandOff | null,
-  problem: string | null,
-): ResponseOf<"boot.record"> {
-  if (problem !== null) return { present: true, problem };
-  if (handOff === null) return { present: false };
-  const { stages: _stages, counter: _counter, countdown, previous, ...rest } = handOff;
-  const before = Object.entries(previous ?? {}).map(([key, value]) => [`previous_${key}`, value]);
-  const record = { ...rest, ...(countdown ?? {}), ...Object.fromEntries(before) };
-  return { present: true, record };
 }
 
 function budget(

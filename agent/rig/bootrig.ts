@@ -1,4 +1,5 @@
 /** The bench under a story of a boot: a card that is powered on through its own firmware. */
+import type { Stopped, StoppedPart } from "./processor.ts";
 import type { Rig } from "./rig.ts";
 
 /**
@@ -37,6 +38,8 @@ export interface BootSettings {
   readonly device?: "i6300esb" | "iTCO_wdt" | "none";
   /** The hardware is locked at hand-off (i6300esb). */
   readonly lock?: boolean;
+  /** How long the hook gives the agent; 20 s when absent. */
+  readonly adoptWithinMs?: number;
   /** What the loader does without a watchdog; `prefer` when absent. */
   readonly policy?: "prefer" | "require";
   /** How long the loader waits for a key, and how long a person may hold the boot. */
@@ -55,6 +58,11 @@ export interface BootRig extends Rig {
   boot(settings: BootSettings): Promise<void>;
   /** Pulls the plug, changes what is on the card's partition, and powers it on again. */
   change(settings: BootSettings): Promise<void>;
+  /**
+   * Has the processor stand still where it is, now, while the watchdog goes on; null when there
+   * was no program to stop.
+   */
+  stopProcessor(part: StoppedPart): Promise<Stopped | null>;
   /** Presses a key at the loader. */
   press(key: string): void;
 }

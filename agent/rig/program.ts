@@ -12,6 +12,7 @@ npm run rig -- run --all [--rig NAME]      all of them; the rig is sim unless na
                [--jobs N]                  that many cards at a time (1)
 npm run rig -- --list                      rows that they show, names, and rigs that can
 npm run rig -- lockstep [...]              the simulated watchdog beside an emulated one
+npm run rig -- sweep [...]                 boots that are hung at one instant after the other
 
 exit: 0 all passed or skipped, 1 a card failed, 2 wrong usage, 11 the rig failed
 `;
@@ -123,7 +124,7 @@ function choose({ stories }: Bench, wanted: readonly string[], all: boolean): re
 /** How many runs' logs are kept per rig. */
 const runsMax = 10;
 
-function newFolder(logs: string, rig: string): string {
+export function newFolder(logs: string, rig: string): string {
   const stamp = new Date().toISOString().replaceAll(/[:.]/g, "-");
   const folder = path.join(logs, `stories-${rig}-${stamp}`);
   fs.mkdirSync(folder, { recursive: true });

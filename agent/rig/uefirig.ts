@@ -1,12 +1,15 @@
 /** The rig with an emulated card that boots through real UEFI firmware, loader and hook. */
 import fs from "node:fs";
+import os from "node:os";
 import path from "node:path";
 import { decodeHandOff } from "../wire/handoff.ts";
 import type { BootFault, BootRig, BootSettings } from "./bootrig.ts";
+import { openGdb } from "./gdb.ts";
 import { makeStateDisk } from "./guest.ts";
 import { kenneld, killAgent, obey, shell } from "./guestshell.ts";
 import { places } from "./init.ts";
 import type { Machine } from "./machines.ts";
+import { type Stopped, type StoppedPart, stopProcessor } from "./processor.ts";
 import { consoleOptions, startGuest } from "./qemu.ts";
 import { QemuRig } from "./qemurig.ts";
 import type { CardSettings } from "./rig.ts";
@@ -23,6 +26,9 @@ const main = `${shell}
 ${agent}
 [ "$fault" = agent_dies ] && ${killAgent} && stay has no agent
 ${obey}`;
+
+/** How long the hook gives the agent, where a story does not say. */
+const adoptWithinMs = 20_000;
 
 /** Faults that the initrd acts out, told on the kernel's command line. */
 const guestFaults: readonly BootFault[] = [
@@ -43,6 +49,8 @@ export class UefiRig extends QemuRig implements BootRig {
   private cards = 0;
   private powered: UefiCard | null = null;
   private stateDisk = "";
+  /** Gets the gdbstub's socket: its path has to be a short one, whatever the project's is. */
+  private socketFolder = "";
 
   /** `bootFolder`: what boot/build.mjs made. */
   constructor(machine: Machine, folders: { project: string; logs: string; boot: string }) {
@@ -105,8 +113,15 @@ export class UefiRig extends QemuRig implements BootRig {
     this.card.type(key);
   }
 
+  async stopProcessor(part: StoppedPart): Promise<Stopped | null> {
+    const gdb = await openGdb(path.join(this.socketFolder, gdbSocket));
+    return await stopProcessor(gdb, this.machine.arch, part);
+  }
+
   override async close(): Promise<void> {
     await super.close();
+    if (this.socketFolder !== "") fs.rmSync(this.socketFolder, { recursive: true, force: true });
+    this.socketFolder = "";
     if (this.powered === null) return;
     // The partition is large and says nothing that the logs do not.
     for (const name of ["esp.img", "state.img"]) {
@@ -135,6 +150,10 @@ export class UefiRig extends QemuRig implements BootRig {
   protected override async powerOn(): Promise<void> {
     if (this.powered === null || this.parts === null) throw new Error("no card was prepared");
     const programs = this.parts.programs.replaceAll(",", ",,");
+    if (this.socketFolder === "") {
+      this.socketFolder = fs.mkdtempSync(path.join(os.tmpdir(), "kennel-gdb-"));
+    }
+    const gdb = path.join(this.socketFolder, gdbSocket).replaceAll(",", ",,");
     this.guest = await startGuest({
       image: { machine: this.machine, stateDisk: this.stateDisk },
       board: [
@@ -143,11 +162,15 @@ export class UefiRig extends QemuRig implements BootRig {
         `if=none,id=programs,format=raw,readonly=on,file=${programs}`,
         "-device",
         "virtio-blk-pci,drive=programs,serial=programs",
+        "-gdb",
+        `unix:${gdb},server=on,wait=off`,
       ],
       logFolder: this.logFolder,
     });
   }
 }
+
+const gdbSocket = "gdb";
 
 /** What the console shows right after the firmware's refresh, or tells of it. */
 const refreshLine = new RegExp(`^(kennel: lab: hangs now|spin: hangs now|${handOffSaid} )`);
@@ -171,6 +194,7 @@ function configurationOf(settings: BootSettings, console: string): string {
   const words = [
     console,
     `kennel.driver=${device}`,
+    `kennel.adopt=${(settings.adoptWithinMs ?? adoptWithinMs) / 1000}`,
     ...(settings.withoutHook === true ? ["kennel.hook=no"] : []),
   ];
   const inGuest = fault !== undefined && guestFaults.includes(fault);

@@ -4,8 +4,9 @@
  * written out as numbers and never renumbered; golden bytes are in test/vectors/.
  *
  * Times are milliseconds on the card's monotonic clock (`at_ms`), spans are `_ms` as well.
- * Groups 0 and 10 are the standard ones of SMP: their success maps hold exactly the standard keys.
+ * Groups below 64 are the standard ones of SMP, in standard.ts.
  */
+import { accessCommands } from "./access.ts";
 import { backend, bootTimeline, cause, protection, slot, stage } from "./bodies.ts";
 import { type Command, command } from "./command.ts";
 import { coveragePlan } from "./coverageplan.ts";
@@ -27,6 +28,9 @@ import { standardCommands } from "./standard.ts";
 
 export const groups = {
   os: 0,
+  statistics: 2,
+  settings: 3,
+  files: 8,
   enumeration: 10,
   card: 64,
   boot: 65,
@@ -148,6 +152,7 @@ export const commands = {
       backend,
       protected: bool,
       protection: text,
+      access: oneOf("keys", "open"),
       watchdog: watchdogState,
       tee: teeState,
       last_cause: cause,
@@ -279,6 +284,7 @@ export const commands = {
       pending: uint,
     }),
   ),
+  ...accessCommands,
   "rig.inject": command(70, 0, "write", map({ fault: text, for_ms: optional(uint) }), none, "rig"),
   "rig.faults": command(70, 1, "read", none, map({ faults: list(text, 64) })),
 } as const;

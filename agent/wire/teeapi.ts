@@ -1,7 +1,7 @@
 /**
  * What the agent and the programs of the card say to each other about security services: frames of
  * four bytes of length, big-endian, then one CBOR map. A request has an id and exactly one reply
- * with that id; a notice has none. SPEC.md, section 8, has the bytes.
+ * with that id; a notice has none. SPEC.md, section 11, has the bytes.
  */
 import { Failure } from "../errors.ts";
 import { decodeMap, encodeMap } from "./cbor.ts";

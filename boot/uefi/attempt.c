@@ -81,8 +81,11 @@ void attempt_begin(enum reset_cause cause) {
 void attempt_amend(enum reset_cause cause) {
   if (cause == cause_unknown) return;
   uint64_t attempts_max = attempt.state.attempts_max;
+  struct boot_entry current = attempt.state.current;
   open_boot(cause);
   attempt_allow(attempts_max);
+  // The boot is begun anew, and is as far as it was.
+  attempt_note(current.stage, current.step, current.uptime_ms);
 }
 
 bool attempt_note(enum stage stage, const char *step, uint64_t uptime_ms) {

@@ -1,4 +1,5 @@
 /** `npm run bench [-- NAME...]`: every figure is a ratio to a baseline taken in the same run. */
+import { benchAccess } from "./access.ts";
 import { benchBoots } from "./boots.ts";
 import { benchIdle } from "./idle.ts";
 import { sample } from "./lateness.ts";
@@ -11,6 +12,7 @@ import { benchWire } from "./wire.ts";
 const benches: Record<string, () => Line[] | Promise<Line[]>> = {
   start: benchStart,
   wire: benchWire,
+  access: benchAccess,
   boots: benchBoots,
   refresh: benchRefresh,
   idle: benchIdle,

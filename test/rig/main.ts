@@ -9,6 +9,8 @@ import { type Benches, bench, rigProgram } from "../../agent/rig/program.ts";
 import { QemuRig } from "../../agent/rig/qemurig.ts";
 import { SimRig } from "../../agent/rig/simrig.ts";
 import { boots, firstBoots } from "../../agent/rig/stories/boots.ts";
+import { sweeps } from "../../agent/rig/stories/sweeps.ts";
+import { sweepProgram } from "../../agent/rig/sweep/program.ts";
 import { stories } from "../../agent/rig/tell.ts";
 import { UefiRig } from "../../agent/rig/uefirig.ts";
 
@@ -50,14 +52,20 @@ const benches: Benches = {
   sim: bench((logFolder) => new SimRig(logFolder), stories),
   [pc.name]: bench(emulated(pc), stories),
   [arm64.name]: bench(emulated(arm64), stories),
-  "qemu-uefi": bench(withFirmware(pc), boots),
-  "qemu-uefi-arm64": bench(withFirmware(arm64), firstBoots),
+  "qemu-uefi": bench(withFirmware(pc), [...boots, ...sweeps]),
+  "qemu-uefi-arm64": bench(withFirmware(arm64), [...firstBoots, ...sweeps.slice(0, 1)]),
 };
 const [verb, ...rest] = process.argv.slice(2);
-const done =
-  verb === "lockstep"
-    ? lockstepProgram(rest, project)
-    : rigProgram(process.argv.slice(2), benches, path.join(project, ".cache/rig"));
+const logs = path.join(project, ".cache/rig");
+const sweepRigs = {
+  "qemu-uefi": withFirmware(pc),
+  "qemu-uefi-arm64": withFirmware(arm64),
+};
+const programs: Readonly<Record<string, () => Promise<number>>> = {
+  lockstep: () => lockstepProgram(rest, project),
+  sweep: () => sweepProgram(rest, sweepRigs, logs),
+};
+const done = programs[verb ?? ""]?.() ?? rigProgram(process.argv.slice(2), benches, logs);
 done.then((status) => {
   process.exitCode = status;
 });

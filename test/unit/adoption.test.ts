@@ -13,6 +13,7 @@ import { type Hook, parseHook } from "../../agent/machines/boothook.ts";
 import { SimClock } from "../../agent/sim/clock.ts";
 import { SimDisk } from "../../agent/sim/disk.ts";
 import { Random } from "../../agent/sim/random.ts";
+import { encodeBootState } from "../../agent/wire/bootstate.ts";
 import { encodeHandOff, type HandOff } from "../../agent/wire/handoff.ts";
 import { nativeObstacle, unless } from "../children.ts";
 import { i6300esb, Machine } from "../machine.ts";
@@ -181,13 +182,19 @@ const handOff: HandOff = {
   ],
 };
 
-function boot(disk: SimDisk, machine: string, changes: Partial<HandOff> = {}) {
+function boot(
+  disk: SimDisk,
+  machine: string,
+  changes: Partial<HandOff> = {},
+  left: Partial<Platform> = {},
+) {
   const clock = new SimClock();
   clock.advance(10_000);
   const platform: Platform = {
     machineBootId: () => machine,
     randomId: () => "12345678",
     handOff: () => encodeHandOff({ ...handOff, ...changes }),
+    firmwareBoots: () => null,
     isOneClock: false,
     bootHook: () => record,
     resetCause: () => "unknown",
@@ -195,7 +202,10 @@ function boot(disk: SimDisk, machine: string, changes: Partial<HandOff> = {}) {
     panicText: () => "",
     commandLine: () => "",
     reboot: () => undefined,
-    names: () => ({ os: "", host: "", release: "", version: "", machine: "" }),
+    names: () => ({ os: "", host: "", release: "", version: "", machine: "", platform: "" }),
+    threads: () => [],
+    setDate: () => null,
+    ...left,
   };
   const told: AgentEvent[] = [];
   const head = new BootHead({ clock, disk, platform }, configure({}, "0"), (event) => {
@@ -245,6 +255,46 @@ adoption("A1-15 A1-16 the agent takes the firmware's boot as its own, on Linux' 
   assert.not.ok(next.head.isConfirmed);
   assert.is(next.head.history().boots.at(-2)?.cause, "watchdog", "by the firmware's word");
 });
+
+adoption(
+  "A1-10 A1-15 a damaged record leaves the boot its name, by the firmware's own store",
+  () => {
+    const ended = { stage: "hand_off", step: "kernel_entry", uptime_ms: 3300 } as const;
+    const entry = { ...ended, slot: "b", confirmed: false, cause: "unknown" } as const;
+    const firmwareBoots = encodeBootState({
+      version: 1,
+      boots: 41,
+      active: "a",
+      failures: { a: 3, b: 2 },
+      attempts_max: 3,
+      current: { ...entry, boot: "41-0badcafe" },
+      previous: { ...entry, boot: "40-00000001", cause: "watchdog" },
+    });
+    const damaged = (): Uint8Array => encodeHandOff(handOff).fill(0, 40, 44);
+    const left = { handOff: damaged, firmwareBoots: () => firmwareBoots };
+
+    const disk = new SimDisk(new Random(1));
+    const { head, told } = boot(disk, "m1", {}, left);
+    assert.ok(told.some(({ kind }) => kind === "boot:record_refused"));
+    assert.is(head.firmwareId, "41-0badcafe", "the loader confirms no other name");
+    assert.is(head.id, "41-0badcafe");
+    assert.is(head.entry?.slot, "b");
+    assert.equal(head.counters().failures, { a: 0, b: 2 });
+    assert.is(head.history().boots.at(-2)?.cause, "watchdog");
+    assert.is(
+      boot(disk, "m1", {}, left).head.firmwareId,
+      "41-0badcafe",
+      "for a later agent as well",
+    );
+
+    // Without a record nobody knows whether our loader ran: its store may be of an older boot.
+    const around = boot(new SimDisk(new Random(1)), "m1", {}, { ...left, handOff: () => null });
+    assert.is(around.head.firmwareId, around.head.id);
+    assert.is(around.head.id, "1-12345678");
+    const lost = { ...left, firmwareBoots: () => firmwareBoots.slice(0, 30) };
+    assert.is(boot(new SimDisk(new Random(1)), "m1", {}, lost).head.firmwareId, "1-12345678");
+  },
+);
 
 // The holder ------------------------------------------------------------------------------------
 

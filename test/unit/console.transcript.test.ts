@@ -36,6 +36,9 @@ const sessions: [string, string, number][] = [
   ["help", "help", 0],
   ["help-wdt-hold", "wdt hold --help", 0],
   ["exit-codes", "help exit-codes", 0],
+  ["help-ports", "help ports", 0],
+  ["help-console", "console --help", 0],
+  ["help-serve", "serve --help", 0],
 ];
 
 for (const [name, line, exit] of sessions) {

@@ -184,6 +184,9 @@ async function damagedRecord(rig: BootRig): Promise<void> {
   const reports = await confirmed(rig);
   const refused = reports.find(({ kind }) => kind === "boot:record_refused");
   expect(refused !== undefined, "a damaged record was believed");
+  // The boot is known by the firmware's own store, and so can be confirmed all the same.
+  await rig.reset();
+  await said(rig, /^kennel: before: boot [^,]*, slot a, confirmed/);
 }
 
 async function fullStore(rig: BootRig): Promise<void> {
