@@ -112,7 +112,7 @@ function simulated(clock: RealClock, log: Log): FoundWatchdog {
   return { watchdog: new SimWatchdog(chip, clock), problem: "" };
 }
 
-/** The TEE that `tee.policy` asks for. A real one is called only for services that are named. */
+/** The TEE that `tee.policy` asks for. A real one is called when it or a service is named. */
 export function findTee(
   settings: Settings,
   config: AgentConfig,
@@ -134,7 +134,7 @@ export function findTee(
     launch: launchHelper(join(__dirname, "kennel-tee.cjs"), device.device, started),
     runProgram,
     supplicant: new SupplicantWatch(supplicantName),
-    isWanted: isRequired || device.services.size > 0,
+    isWanted: isRequired || device.services.size > 0 || settings.tee?.device !== undefined,
   });
   const facts = tee.facts();
   if (isRequired && !facts.usable) {

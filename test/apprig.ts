@@ -2,11 +2,11 @@
 import { ApplicationsHead } from "../agent/heads/applications.ts";
 import type { Peer } from "../agent/io/applications.ts";
 import type { CallClass } from "../agent/machines/teecalls.ts";
+import { type RigOptions, TeeRig } from "../agent/rig/campaigns/teerig.ts";
 import { SimApplications, type SimProgram } from "../agent/sim/applications.ts";
 import { LifeClock } from "../agent/sim/life.ts";
 import { policyOf, type ServicePolicy } from "../agent/teeservices.ts";
 import type { Ask, AskOf, Telling, TellingOf } from "../agent/wire/teeapi.ts";
-import { type RigOptions, TeeRig } from "./teerig.ts";
 
 export const root: Peer = { pid: 10, uid: 0, gid: 0, groups: [] };
 export const user: Peer = { pid: 11, uid: 1000, gid: 1000, groups: [50] };

@@ -15,7 +15,16 @@ import { injectFault, rigFaults } from "./rig.ts";
 import type { GlobalOptions, Run } from "./run.ts";
 import { type SettingsOptions, settings } from "./settings.ts";
 import { status } from "./status.ts";
-import { teeCrash, teeStatus } from "./tee.ts";
+import {
+  recoverEffect,
+  teeCrash,
+  teeCrashes,
+  teeRecover,
+  teeSessions,
+  teeStatus,
+  teeUnquarantine,
+  unquarantineEffect,
+} from "./tee.ts";
 import { plantLines, portOptions, portsHelp } from "./treelines.ts";
 import {
   disarmEffect,
@@ -186,6 +195,30 @@ function plantTee(program: Command, run: Run, globals: Globals): void {
     .command("status")
     .description("its state, its sessions and its crashes")
     .action(() => run.onCard(globals(), teeStatus));
+  tee
+    .command("sessions")
+    .description("its sessions with the security services")
+    .action(() => run.onCard(globals(), teeSessions));
+  tee
+    .command("crashes")
+    .description("its latest crashes, and what they were answered with")
+    .action(() => run.onCard(globals(), teeCrashes));
+  tee
+    .command("recover")
+    .description("restore a TEE that was given up, and forgive what was held against it")
+    .option("--yes", "really")
+    .action(({ yes }: Confirmed) => {
+      mustConfirm(yes, recoverEffect);
+      return run.onCard(globals(), teeRecover);
+    });
+  tee
+    .command("unquarantine [command]")
+    .description("allow a command that crashed it again, such as keystore#7; all without a name")
+    .option("--yes", "really")
+    .action((name: string | undefined, { yes }: Confirmed) => {
+      mustConfirm(yes, unquarantineEffect(name));
+      return run.onCard(globals(), (card) => teeUnquarantine(card, name));
+    });
   tee
     .command("crash")
     .description("crash it; only simulated cards and lab images do that")

@@ -6,6 +6,7 @@ import { sample } from "./lateness.ts";
 import { benchRefresh } from "./refresh.ts";
 import type { Line } from "./rows.ts";
 import { benchStart } from "./start.ts";
+import { benchTee } from "./tee.ts";
 import { benchTeeApi } from "./teeapi.ts";
 import { benchWire } from "./wire.ts";
 
@@ -16,6 +17,7 @@ const benches: Record<string, () => Line[] | Promise<Line[]>> = {
   boots: benchBoots,
   refresh: benchRefresh,
   idle: benchIdle,
+  tee: benchTee,
   teeapi: benchTeeApi,
 };
 

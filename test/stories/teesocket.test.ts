@@ -133,8 +133,6 @@ onNative("kill -9 of the agent during calls: the next one knows what it left", (
     await until("one has had its effect", () => card.witness().length > before);
     await agent.kill("SIGKILL");
     assert.ok(existsSync(card.socket), "a killed agent leaves its socket behind");
-    // Linux ends a helper only when its call has ended; this TEE's helper can be ended before.
-    await until("all have had it", () => card.witness().length === before + classes.length);
     await card.startAgent();
     const [idempotent, keyedSaid, onceSaid] = await Promise.all(calls);
     assert.is(idempotent, "replayed");

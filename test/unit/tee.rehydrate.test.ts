@@ -4,8 +4,8 @@ import * as assert from "uvu/assert";
 import { openWhole } from "../../agent/heads/rehydrate.ts";
 import type { Tee, TeeOperation, TeeOutcome } from "../../agent/io/tee.ts";
 import { teeConfig } from "../../agent/machines/teeconfig.ts";
+import { TeeRig, verdictOf } from "../../agent/rig/campaigns/teerig.ts";
 import { simCommand } from "../../agent/sim/teemodel.ts";
-import { TeeRig, verdictOf } from "../teerig.ts";
 
 const whole = suite("rehydrate");
 const { count, read } = simCommand;
