@@ -6,10 +6,11 @@ import { createHmac, randomBytes } from "node:crypto";
 import {
   chmodSync,
   chownSync,
+  closeSync,
   constants,
   existsSync,
+  fstatSync,
   lstatSync,
-  mkdirSync,
   openSync,
   readFileSync,
   rmSync,
@@ -21,13 +22,12 @@ import { native } from "../../native/index.ts";
 import { Failure } from "../errors.ts";
 import { ApplicationLink } from "./applicationlink.ts";
 import {
-  type Application,
   type ApplicationNews,
   type ApplicationServer,
   applicationLimits as limits,
 } from "./applications.ts";
 import type { Clock } from "./clock.ts";
-import type { HelperLives } from "./helperlives.ts";
+import { type HelperLives, makeFolder } from "./helperlives.ts";
 
 /** How often a socket that cannot be had is tried again, ms. */
 const againMs = 2_000;
@@ -65,7 +65,13 @@ export class UnixServer implements ApplicationServer {
     this.clock = clock;
     // Without it nobody's word on who he is could be checked.
     native();
-    makeFolder(dirname(path));
+    try {
+      makeFolder(dirname(path));
+    } catch (cause) {
+      const { code } = cause as NodeJS.ErrnoException;
+      const message = `the folder ${dirname(path)} cannot be made: ${code}`;
+      throw new Failure("tee.socket", message, { cause });
+    }
     this.key = keyOf(`${path}.key`, this.ownUid);
   }
 
@@ -185,10 +191,7 @@ export class UnixServer implements ApplicationServer {
       const told = this.news;
       this.news = [];
       this.tell(told);
-      for (const of of new Set<Application | null>(
-        told.map((one) => ("of" in one ? one.of : null)),
-      ))
-        if (of instanceof ApplicationLink) of.resume();
+      for (const link of this.links) link.resume();
     });
   }
 }
@@ -199,19 +202,6 @@ function descriptorOf(socket: Socket): number {
   return handle?.fd ?? -1;
 }
 
-/** One level is made and no more: /run is there, and what is not is a slip of the pen. */
-function makeFolder(folder: string): void {
-  if (existsSync(folder)) return;
-  try {
-    mkdirSync(folder, { mode: 0o755 });
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new Failure("tee.socket", `the folder ${folder} cannot be made: ${code}`, {
-      cause: error,
-    });
-  }
-}
-
 /**
  * The key of digests: beside the socket, where a reboot of the machine empties it, so that no input
  * can be guessed from what is on the disk. Another agent's is taken on, anybody else's is not.
@@ -220,7 +210,8 @@ function keyOf(path: string, ownUid: number): Buffer {
   try {
     const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
     const found = readFileSync(fd);
-    const { uid, mode } = lstatSync(path);
+    const { uid, mode } = fstatSync(fd);
+    closeSync(fd);
     if (found.length === keyBytes && uid === ownUid && (mode & 0o077) === 0) return found;
   } catch {
     // There is none, or none that can be believed.

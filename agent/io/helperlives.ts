@@ -3,7 +3,15 @@
  * inside the TEE has ended: as long as one lives, what it was sent may still have its effect. Kept
  * in a file beside the socket, which a reboot of the machine empties.
  */
-import { appendFileSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname } from "node:path";
 
 interface Life {
   readonly pid: string;
@@ -22,6 +30,8 @@ export class HelperLives {
   constructor(path: string, proc = "/proc") {
     this.path = path;
     this.proc = proc;
+    // The first helper may start before anybody has made the socket's folder.
+    this.attempt(() => makeFolder(dirname(path)));
     this.earlier = this.read().filter((life) => this.isAlive(life));
     this.attempt(() => writeFileSync(path, this.earlier.map(lineOf).join(""), { mode: 0o600 }));
   }
@@ -84,6 +94,11 @@ export class HelperLives {
       // See above.
     }
   }
+}
+
+/** One level is made and no more: /run is there, and what is not is a slip of the pen. */
+export function makeFolder(folder: string): void {
+  if (!existsSync(folder)) mkdirSync(folder, { mode: 0o755 });
 }
 
 /** What follows the name, which may hold anything, also brackets. */

@@ -20,6 +20,9 @@ lives("a process that was noted is known to the next agent until it has ended", 
   const child = spawn("sleep", ["60"], { stdio: "ignore" });
   const ended = new Promise((resolve) => child.on("close", resolve));
   const first = new HelperLives(path);
+  const early = join(temporaryFolder(), "made", "helpers");
+  new HelperLives(early).note(child.pid ?? 0);
+  assert.ok(new HelperLives(early).isAnyLeft, "its folder is made before the first helper");
   first.note(child.pid ?? 0);
   assert.not.ok(first.isAnyLeft, "it is its own");
   const second = new HelperLives(path);
