@@ -4,7 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import { Failure } from "../errors.ts";
 import { fileEntry } from "./cpio.ts";
-import { setRegister } from "./debugdoor.ts";
+import { openGdb } from "./gdb.ts";
 import { prepareGuest } from "./guest.ts";
 import { endOfStory, kenneld, main, startFile } from "./guestshell.ts";
 import { places } from "./init.ts";
@@ -145,7 +145,9 @@ export class OpteeRig extends QemuRig implements TeeRig {
         await this.running.qmp("stop");
         if (secureKernel.test(await this.monitor("info registers"))) {
           // Nothing is there: OP-TEE's own handler finds that it is itself that is wrong.
-          return await setRegister(door, programCounter, 0x10n);
+          const processor = await openGdb(door);
+          await processor.setRegister(programCounter, nowhere, 8);
+          return await processor.close();
         }
         await this.running.qmp("cont");
         await this.wait(momentMs);
@@ -197,8 +199,9 @@ export class OpteeRig extends QemuRig implements TeeRig {
 }
 const ran = "ran with status";
 const secureWordsMax = 65_536;
-/** How QEMU shows a processor in the TEE OS itself: secure, EL1. */
-const secureKernel = /PSTATE=\S+ \S+ S EL1h/;
+/** How QEMU shows a processor in a thread of the TEE OS itself: secure, EL1, stack of EL0. */
+const secureKernel = /PSTATE=\S+ \S+ S +EL1t/;
+const nowhere = 0x10n;
 /** GDB's number of it on arm64. */
 const programCounter = 32;
 const momentsMax = 500;
