@@ -25,5 +25,5 @@ for (const story of stories) {
 }
 const onFirmware = `boots through real firmware: npm run rig -- run --all --rig qemu-uefi
   (apt-get install qemu-system-x86 ovmf mtools dosfstools clang lld)`.replace(/\s+/g, " ");
-for (const story of [...boots, ...sweeps]) skip(`${story.rows.join(" ")} ${story.name}`, onFirmware);
+for (const { rows, name } of [...boots, ...sweeps]) skip(`${rows.join(" ")} ${name}`, onFirmware);
 onSim.run();
