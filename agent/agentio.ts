@@ -1,4 +1,5 @@
 /** Everything of the world that the agent touches: each the real thing or its twin. */
+import type { Authority } from "./io/authority.ts";
 import type { BootControl } from "./io/bootcontrol.ts";
 import type { Clock } from "./io/clock.ts";
 import type { Sha256 } from "./io/digest.ts";
@@ -19,6 +20,8 @@ export interface AgentIo {
   readonly watchdogProblem: string;
   readonly tee: Tee;
   readonly supervisor: Supervisor;
+  /** What it rests on who may command. */
+  readonly authority: Authority;
   /** Boot controls of the platform; none on most machines. */
   readonly controls: readonly BootControl[];
   readonly runProgram: RunProgram;

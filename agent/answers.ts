@@ -4,6 +4,7 @@ import { Failure } from "./errors.ts";
 import type { Handlers } from "./heads/host.ts";
 import type { Finding } from "./machines/doctor.ts";
 import { standardAnswers } from "./standardanswers.ts";
+import { teeAnswers } from "./teeanswers.ts";
 import { contractVersion, type ResponseOf, type WatchdogState } from "./wire/commands.ts";
 import { cutTexts } from "./wire/shape.ts";
 
@@ -30,13 +31,12 @@ export function answers(agent: Agent): Handlers {
       "wdt.tasks": () => agent.watchdog.tasks(),
       "wdt.plan": () => agent.protection.plan(),
       ...watchdogChanges(agent),
-      "tee.state": () => agent.tee.status(),
-      "tee.crashes": () => agent.tee.crashes(),
-      "tee.recover": () => {
-        agent.tee.recover();
-        return agent.tee.status();
-      },
+      ...teeAnswers(agent.tee),
       ...reports(agent),
+      "access.session": (request, line) => agent.access.session(request, line),
+      "access.status": () => agent.access.status(),
+      "access.take": (request, line, actor) => agent.access.take(request, line, actor),
+      "access.release": (_request, line, actor) => agent.access.release(line, actor),
       ...(Object.keys(agent.io.faults).length > 0 ? rig(agent) : {}),
     }),
   };
@@ -93,6 +93,7 @@ function hello(agent: Agent): ResponseOf<"card.hello"> {
       `wdt.${judgement.backend}`,
       ...(agent.watchdog.bootStatus === null ? [] : ["wdt.reset_cause"]),
       "report.subscribe",
+      ...agent.access.tags,
       ...powers,
       ...(Object.keys(agent.io.faults).length > 0 ? ["rig"] : []),
     ],
@@ -116,6 +117,7 @@ function status(agent: Agent): ResponseOf<"card.status"> {
     backend: watchdog.backend,
     protected: watchdog.protected,
     protection: watchdog.protection,
+    access: agent.config.access.policy,
     watchdog,
     tee: agent.tee.status(),
     last_cause: past.at(-1)?.cause ?? "unknown",

@@ -3,6 +3,7 @@
  * not `trace` also becomes a report: journalled, numbered, sent to the subscribed host and kept
  * until it is acknowledged.
  */
+import type { Code } from "./errors.ts";
 import type { ControlKind } from "./io/bootcontrol.ts";
 import type { RefreshBy } from "./io/watchdog.ts";
 import type { Cause, Slot, Stage } from "./machines/bootrecord.ts";
@@ -48,6 +49,12 @@ export type AgentEvent =
   | { kind: "boot:unobserved"; unobserved_ms?: number; by: "note" | "time_left" | "unknown" }
   | { kind: "boot:confirmed"; slot: Slot; failures: number }
   | { kind: "card:protection"; protected: boolean; weak: string; next: string }
+  /** A setting changed over the line and is in effect; values are JSON. */
+  | { kind: "card:setting"; name: string; value: string; before: string }
+  /** A saved setting that cannot hold any more; the settings file's does. */
+  | { kind: "card:setting_refused"; name: string; problem: string }
+  /** A host set the card's clock. */
+  | { kind: "card:clock_set"; before: string; set: string }
   /** The deadline passed, and this check did not pass: the boot is never confirmed. */
   | { kind: "boot:not_ready"; check: string; value: string }
   /** A confirmed card is not ready any more for this check, or ready again. */
@@ -98,7 +105,22 @@ export type AgentEvent =
   | { kind: "link:bad"; problem: string }
   /** Everybody at a line of this card may change it. */
   | { kind: "access:open" }
-  | { kind: "access:refused"; why: string; command: string; port: string }
+  /** The key file was read: so many keys count; what is wrong with it or with other lines. */
+  | { kind: "access:keys"; keys: number; problem: string }
+  | { kind: "access:granted"; by: string; epoch: number }
+  /** By force: nobody had let go. */
+  | { kind: "access:taken_over"; by: string; from: string; epoch: number }
+  | { kind: "access:ended"; by: string; epoch: number; why: "released" | "lapsed" }
+  | { kind: "access:command"; command: string; by: string; epoch: number }
+  /** `count`: of this name since the last report of it; the rest is of the latest. */
+  | {
+      kind: "access:refused";
+      why: Code;
+      command: string;
+      port: string;
+      by: string;
+      count: number;
+    }
   | { kind: "rig:fault"; fault: string };
 
 export type EventKind = AgentEvent["kind"];
@@ -122,6 +144,9 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "boot:unobserved": "safety",
   "boot:confirmed": "state",
   "card:protection": "safety",
+  "card:setting": "state",
+  "card:setting_refused": "safety",
+  "card:clock_set": "state",
   "boot:not_ready": "safety",
   "boot:readiness": "safety",
   "boot:control": "state",
@@ -162,9 +187,17 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "link:down": "trace",
   "link:bad": "trace",
   "access:open": "safety",
+  "access:keys": "safety",
+  "access:granted": "state",
+  "access:taken_over": "safety",
+  "access:ended": "state",
+  "access:command": "state",
   "access:refused": "safety",
   "rig:fault": "state",
 };
+
+/** Inputs waiting for the agent; more than that is a flood, and what came last is refused. */
+export const queueMax = 256;
 
 /** How many recent events the ring keeps; totals per kind are kept for ever. */
 export const ringMax = 256;

@@ -1,14 +1,17 @@
 /** kenneld: builds the real world around the agent, starts it, and keeps its serial line open. */
 import { writeSync } from "node:fs";
+import { join } from "node:path";
 import { Agent } from "./agent.ts";
 import { configure } from "./config.ts";
 import { findTee, findWatchdog, type Log, labFaults, openDisk, takeOver } from "./devices.ts";
 import { exitCodes, Failure } from "./errors.ts";
+import { FileAuthority } from "./io/authority.ts";
 import { findBootControls } from "./io/bootcontrols.ts";
 import { RealClock } from "./io/clock.ts";
 import { sha256 } from "./io/digest.ts";
 import { readDoctorFacts } from "./io/doctor.ts";
 import { LinuxPlatform } from "./io/platform.ts";
+import type { Port } from "./io/port.ts";
 import { runProgram } from "./io/programs.ts";
 import { askShutdown } from "./io/shutdown.ts";
 import { ServiceManager } from "./io/supervisor.ts";
@@ -43,13 +46,18 @@ function keepLine(agent: Agent, path: string, baud: number, log: Log): void {
     setTimeout(open, reopenMs);
   };
   const open = async (): Promise<void> => {
-    // Loaded once the card is guarded: the line is second to the watchdog.
-    const { openSerial } = await import("./io/serial.ts");
-    openSerial(path, { baud }, (opened) => {
+    const done = (opened: Port | Failure): void => {
       if (opened instanceof Failure) return again(opened.message);
       told = "";
       agent.attach(opened, (cause) => again(cause));
-    });
+    };
+    // Loaded once the card is guarded: the line is second to the watchdog.
+    if (path.startsWith("unix:")) {
+      const { openUnix } = await import("./io/transports/socket.ts");
+      return openUnix(path.slice("unix:".length)).then(done, done);
+    }
+    const { openSerial } = await import("./io/serial.ts");
+    openSerial(path, { baud }, done);
   };
   open();
 }
@@ -66,15 +74,17 @@ function run(argv: string[]): void {
   const { watchdog, problem } = findWatchdog(settings, config, clock, manager, log);
   takeOver(manager, watchdog);
   const tee = findTee(settings, config, clock);
+  const folder = settings.state ?? stateFolder;
   const agent = new Agent(
     {
       clock,
-      disk: openDisk(settings.state ?? stateFolder, log),
+      disk: openDisk(folder, log),
       platform: new LinuxPlatform(options["hand-off"] ?? null),
       watchdog,
       watchdogProblem: problem,
       tee,
       supervisor: manager,
+      authority: new FileAuthority(settings.access?.keys_file ?? join(folder, "authorized_keys")),
       controls: findBootControls(),
       runProgram,
       sha256,

@@ -1,12 +1,14 @@
 /** What an answer amounts to: the value that the contract promises, or a refusal in words. */
-import { Failure, type RcName, rcs } from "../errors.ts";
+import { type Code, Failure, policy, type RcName, rcs } from "../errors.ts";
 import { type CommandName, commands } from "../wire/commands.ts";
+import { groupErrorMeaning } from "../wire/grouperrors.ts";
 import { check } from "../wire/shape.ts";
+import { ownGroups } from "../wire/smp.ts";
 import { harmlessText } from "./show.ts";
 
 export type Body = Readonly<Record<string, unknown>>;
 
-/** Throws link.refused where the card said no, wire.malformed where the contract is broken. */
+/** Throws link.refused or access.* for the card's no, wire.malformed for a broken contract. */
 export function checked(name: CommandName, answer: Body): unknown {
   const { rc, err, ...rest } = answer;
   if (typeof err === "object" && err !== null) throw refusal(name, err, answer.rsn);
@@ -19,7 +21,13 @@ function refusal(name: CommandName, error: object, rsn: unknown): Failure {
   const { rc, group } = error as { rc?: unknown; group?: unknown };
   const names = Object.entries(rcs) as [RcName, number][];
   const rcName = names.find(([, value]) => value === rc)?.[0] ?? "unknown";
-  const reason = typeof rsn === "string" && rsn !== "" ? harmlessText(rsn) : meaning(rcName);
+  const said = typeof rsn === "string" ? /^(access\.[a-z_]+): (.+)$/s.exec(rsn) : null;
+  if (said !== null && Object.hasOwn(policy, said[1] as string)) {
+    const message = `the card refused ${name}: ${harmlessText(said[2] as string)}.`;
+    return new Failure(said[1] as Code, message, { evidence: { request: name, rc } });
+  }
+  const told = groupErrorMeaning(group, rc) ?? meaning(rcName);
+  const reason = typeof rsn === "string" && rsn !== "" ? harmlessText(rsn) : told;
   return new Failure("link.refused", `the card refused ${name}: ${reason} (rc ${rc}).`, {
     evidence: { request: name, rc, rc_name: rcName, ...(group === undefined ? {} : { group }) },
   });
@@ -40,4 +48,9 @@ function meaning(rc: RcName): string {
     too_new: "it speaks a newer protocol",
   };
   return words[rc] ?? rc.replaceAll("_", " ");
+}
+
+/** As it is sent: of our own groups a refusal comes with words where they are asked for. */
+export function askingForWords(name: CommandName, body: Body): Body {
+  return commands[name].group < ownGroups ? body : { ...body, rsn: true };
 }

@@ -17,7 +17,8 @@ import {
 import { Deframer, enframe } from "../wire/frame.ts";
 import { check } from "../wire/shape.ts";
 import { encodeMessage, type Op, parsePacket, type Request } from "../wire/smp.ts";
-import { type Body, checked } from "./answer.ts";
+import { askingForWords, type Body, checked } from "./answer.ts";
+import type { Authority } from "./authority.ts";
 import { type Evidence, noEvidence, seeBad, seePrompt, seeText, unanswered } from "./evidence.ts";
 
 /** As the header has it: 1 is SMP version 2. */
@@ -49,6 +50,8 @@ interface Call {
 
 export class Link {
   readonly port: Port;
+  /** Signs what takes authority; null: everything goes out as it is. */
+  authority: Authority | null = null;
   private readonly clock: Clock;
   private readonly options: LinkOptions;
   private readonly deframer = new Deframer();
@@ -80,20 +83,40 @@ export class Link {
   }
 
   /**
-   * Sends a request when its turn comes and resolves with the checked answer. Rejects with a
-   * Failure: link.timeout, link.garbled, link.refused (the card said no), wire.malformed (the
-   * answer breaks the contract), port.lost, queue.full.
+   * Sends a request when its turn comes, signed where it must be, and resolves with the checked
+   * answer. Rejects with a Failure: link.timeout, link.garbled, link.refused or access.* (the card
+   * said no), wire.malformed (the answer breaks the contract), port.lost, queue.full, key.*.
    */
   request<N extends CommandName>(
     name: N,
     body: RequestOf<N> & Body,
     timeoutMs: number = this.options.timeoutMs,
   ): Promise<ResponseOf<N>> {
+    if (this.authority?.covers(name) === true) return this.authority.request(name, body, timeoutMs);
+    return this.plain(name, body, timeoutMs);
+  }
+
+  /** The same, unsigned. */
+  plain<N extends CommandName>(
+    name: N,
+    body: RequestOf<N> & Body,
+    timeoutMs: number,
+  ): Promise<ResponseOf<N>> {
+    return this.exchange(name, body, timeoutMs, (answer) => checked(name, answer) as ResponseOf<N>);
+  }
+
+  /** Resolves with what `read` makes of the answer. */
+  exchange<T = Body>(
+    name: CommandName,
+    body: Body,
+    timeoutMs: number,
+    read: (answer: Body) => T = (answer) => answer as T,
+  ): Promise<T> {
     return new Promise((resolve, reject) => {
       const settle = (answer: Body | Failure): void => {
         try {
           if (answer instanceof Failure) throw answer;
-          resolve(checked(name, answer) as ResponseOf<N>);
+          resolve(read(answer));
         } catch (error) {
           reject(error);
         }
@@ -128,7 +151,8 @@ export class Link {
     call.sequences.push(seq);
     const asks: Op = op === "read" ? "read" : "write";
     const header = { version: smpVersion, op: asks, group, seq, command: id };
-    if (!this.port.write(enframe(encodeMessage({ ...header, body: call.body }))))
+    const body = askingForWords(call.name, call.body);
+    if (!this.port.write(enframe(encodeMessage({ ...header, body }))))
       return this.finish(call, this.stuck(call));
     const attempts = op === "write" ? 1 : readAttempts;
     const dueMs = this.clock.now() + call.timeoutMs / attempts;

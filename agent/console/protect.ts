@@ -15,7 +15,7 @@ export async function protect({ link, paint }: Context): Promise<Outcome> {
 }
 
 function showProtection(data: Protection, paint: Paint): string {
-  const { fallback, tee, next } = data;
+  const { fallback, tee, access, next } = data;
   const rows = data.stages.map((stage) => [
     stage.stage,
     stage.by === "hardware" || stage.by === "service" ? paint.good(stage.by) : paint.bad(stage.by),
@@ -23,6 +23,7 @@ function showProtection(data: Protection, paint: Paint): string {
     stage.because,
   ]);
   const slot = fallback.valid ? paint.good("valid") : paint.warn("none");
+  const policy = access.weak ? paint.warn(access.policy) : access.policy;
   const rung = tee.weak ? paint.warn(tee.state) : tee.state;
   return [
     protection(data.protected, data.protection, paint),
@@ -32,6 +33,7 @@ function showProtection(data: Protection, paint: Paint): string {
     fields(paint, [
       ["fallback", `${slot}: ${fallback.because}`],
       ["tee", `${rung}: ${tee.because}`],
+      ["access", `${policy}: ${access.because}`],
       ...next.map((step, at): [string, string] => [at === 0 ? "next" : "", step]),
     ]),
   ].join("\n");

@@ -16,6 +16,8 @@ export interface ReportsOptions {
 
 /** Packets read in one go: a card keeps some hundred reports, a packet holds several. */
 const readsMax = 1000;
+/** One question about what may be acknowledged, ms. */
+const answerMs = 3000;
 /** Reports kept for `--follow --json`, which prints them when it ends. */
 const followedMax = 10_000;
 
@@ -40,15 +42,16 @@ export async function reports({ link, paint }: Context, options: ReportsOptions)
     found.push(...fresh);
     if (!answer.more || fresh.length === 0) break;
   }
+  const keep = options.keep || (await link.authority?.cannotChange(answerMs)) === true;
   const acknowledge = async (): Promise<void> => {
     for (const [boot, seq] of newest(found)) {
       await link.request("report.acknowledge", { boot, seq });
     }
   };
   return {
-    data: { reports: found, gaps: inbox.gaps, acknowledged: !options.keep && found.length > 0 },
-    text: showReports(harmless(found), inbox, options.keep, paint),
-    ...(options.keep ? {} : { afterwards: acknowledge }),
+    data: { reports: found, gaps: inbox.gaps, acknowledged: !keep && found.length > 0 },
+    text: showReports(harmless(found), inbox, keep, paint),
+    ...(keep ? {} : { afterwards: acknowledge }),
   };
 }
 
@@ -115,9 +118,11 @@ export interface FollowArguments extends ReportsOptions {
 export async function followReports(options: FollowArguments): Promise<Outcome> {
   const { session, terminal, paint, quiet } = options;
   const kept: Report[] = [];
+  const cannot = !options.keep && (await session.link.authority?.cannotChange(answerMs)) === true;
+  if (cannot) terminal.err("kennel: no key to acknowledge with: the card keeps its reports\n");
   const follower = new Follower(session, {
     since: options.since,
-    keep: options.keep,
+    keep: options.keep || cannot,
     clock: session.clock,
     endMs: session.clock.now() + options.forMs,
     stop: options.stop,

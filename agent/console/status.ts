@@ -24,10 +24,15 @@ export function showStatus(data: Status, name: string, paint: Paint): string {
     ["protection", protection(data.protected, data.protection, paint)],
     ["watchdog", watchdogLines(data.watchdog, paint)],
     ["tee", teeLine(data.tee, paint)],
+    ["access", accessText(data.access, paint)],
     ["last cause", causeText(data.last_cause, paint)],
     ["reports", `${reports.last_seq} made, ${reports.pending} waiting for a host, ${dropped}`],
     ["journal", journal],
   ]);
+}
+
+function accessText(policy: Status["access"], paint: Paint): string {
+  return policy === "keys" ? "keys" : paint.warn("open: anybody at a line may change the card");
 }
 
 /** Simulated protection is none, whatever else is well. */

@@ -12,7 +12,7 @@ import {
 import type { CoveragePlan } from "../wire/coverageplan.ts";
 
 /** Whose answers it gathers. */
-export type Watched = Pick<Agent, "boot" | "watchdog" | "tee" | "io" | "config">;
+export type Watched = Pick<Agent, "boot" | "watchdog" | "tee" | "access" | "io" | "config">;
 
 export class ProtectionHead {
   private readonly agent: Watched;
@@ -62,6 +62,7 @@ export class ProtectionHead {
         failures,
         attemptsMax: config.plan.attemptsMax,
       },
+      access: { policy: config.access.policy, keys: this.agent.access.keys },
       tee: { state: teeState, simulated, rungs: powers.filter((one) => one !== "hardware_status") },
     };
     return protectionOf(facts);

@@ -32,6 +32,8 @@ export interface ProtectionFacts {
     readonly failures: { readonly a: number; readonly b: number };
     readonly attemptsMax: number;
   };
+  /** Who may change the card, and how many keys are authorised. */
+  readonly access: { readonly policy: "keys" | "open"; readonly keys: number };
   readonly tee: { readonly state: string; readonly simulated: boolean; readonly rungs: string[] };
 }
 
@@ -59,6 +61,7 @@ export function protectionOf(facts: ProtectionFacts): Protection {
   const rows = stages.map((stage) => stageRow(facts, coverage, stage));
   const fallback = fallbackOf(facts);
   const tee = teeOf(facts);
+  const access = accessOf(facts);
   const codes = new Set(coverage.gaps.map(({ code }) => code));
   if (facts.interruptedMs > 0) codes.add("driver_stops");
   const isReal = facts.kind === "hardware";
@@ -74,6 +77,7 @@ export function protectionOf(facts: ProtectionFacts): Protection {
       : ["raise the timeout that runs out before the next refresh: kennel wdt explain"]),
     "let the host power-cycle a card that does not reach os_load in time: nothing on it can",
     ...(fallback.valid ? [] : ["provide a second slot that boots, chosen by Kennel's loader"]),
+    ...(access.weak ? ["let keys alone change the card: access.policy keys, kennel keygen"] : []),
     ...(tee.weak ? ["let the agent restart the TEE, or look why it stays down: kennel tee"] : []),
   ];
   const isWhole = rows.every(({ stage, covered }) => covered || stage === "power_on");
@@ -83,6 +87,7 @@ export function protectionOf(facts: ProtectionFacts): Protection {
     stages: rows,
     fallback,
     tee,
+    access,
     next: steps,
   };
 }
@@ -175,6 +180,13 @@ function teeOf({ tee, kind, isArmed }: ProtectionFacts): Protection["tee"] {
   return { state, reachable, weak, because: simulated ? `simulated: ${up}` : up };
 }
 
+function accessOf({ access: { policy, keys } }: ProtectionFacts): Protection["access"] {
+  if (policy === "open") return { policy, weak: true, because: "anybody at a line may change it" };
+  const because =
+    keys === 0 ? "nobody may change it: no key is authorised" : `${keys} keys authorised`;
+  return { policy, weak: false, because };
+}
+
 /** What must differ for a change to be worth an event. */
 export function protectionKey({
   protected: isProtected,
@@ -187,9 +199,10 @@ export function protectionKey({
 }
 
 /** Names of what is weak, such as `adopt reboot fallback`. */
-export function weakOf({ stages, fallback, tee }: Protection): string {
+export function weakOf({ stages, fallback, tee, access }: Protection): string {
   const weak = stages.filter(({ covered }) => !covered).map(({ stage }): string => stage);
   if (!fallback.valid) weak.push("fallback");
   if (tee.weak) weak.push("tee");
+  if (access.weak) weak.push("access");
   return weak.join(" ");
 }

@@ -8,20 +8,24 @@ import { type AgentConfig, configure, type Settings } from "../config.ts";
 import { Failure } from "../errors.ts";
 import { bootCodec } from "../heads/bootcodec.ts";
 import { sha256 } from "../io/digest.ts";
+import { verifier } from "../io/ed25519.ts";
 import type { Platform } from "../io/platform.ts";
 import { portQueueBytesMax } from "../io/port.ts";
 import { type Supervisor, unsupervised } from "../io/supervisor.ts";
 import { Journal } from "../journal.ts";
 import type { HardwareCause, Slot } from "../machines/bootrecord.ts";
 import { examine, plainSystem } from "../machines/doctor.ts";
+import { SimAuthority } from "./authority.ts";
 import type { SimBootControl } from "./bootcontrol.ts";
 import { SimClock } from "./clock.ts";
 import { SimDisk } from "./disk.ts";
 import { type BootFaults, Firmware } from "./firmware.ts";
 import { LifeClock } from "./life.ts";
+import { plainPlatform } from "./platform.ts";
 import { SimLine } from "./port.ts";
 import { type ProgramFault, simPrograms } from "./programs.ts";
 import { Random } from "./random.ts";
+import { rigFaults } from "./rigfaults.ts";
 import { SimTee } from "./tee.ts";
 import { simCommand, teeModel } from "./teemodel.ts";
 import { SimChip, SimWatchdog } from "./watchdog.ts";
@@ -79,6 +83,8 @@ export class World {
   readonly chip: SimChip;
   readonly disk: SimDisk;
   readonly tee: SimTee;
+  /** Who may command it, where that takes keys. */
+  readonly authority: SimAuthority;
   readonly lines: SimLine[];
   /** What goes wrong in boots of each slot. */
   readonly bootFaults: Record<Slot, BootFaults> = { a: {}, b: {}, safe: {} };
@@ -117,6 +123,8 @@ export class World {
     this.ids = this.random.fork("ids");
     this.config = options.config ?? simConfig();
     const model = options.model ?? plainModel;
+    const randomness = this.random.fork("authority");
+    this.authority = new SimAuthority(verifier, randomness, `sim-${options.seed}`);
     this.chip = new SimChip(this.clock, model, () => this.reset("watchdog"));
     this.disk = new SimDisk(this.random.fork("disk"));
     this.machine = new LifeClock(this.clock);
@@ -285,13 +293,14 @@ export class World {
           watchdog: this.driver,
           watchdogProblem: "no watchdog device found",
           tee: life.tee(this.tee),
+          authority: this.authority,
           supervisor: this.options.supervisor ?? unsupervised,
           controls: this.controls,
           runProgram: simPrograms(life, this.programFaults),
           examine: () => examine({ ...plainSystem, watchdog: this.driver?.facts() ?? null }, 0),
           sha256,
           notify: (names, available) => this.notices.push({ names, available }),
-          faults: this.config.lab ? this.rigFaults() : {},
+          faults: this.config.lab ? rigFaults(this) : {},
           log: this.options.log ?? (() => undefined),
         },
         this.config,
@@ -334,6 +343,7 @@ export class World {
 
   private platform(): Platform {
     return {
+      ...plainPlatform(this.config.name, this.clock),
       machineBootId: () => `machine-${this.boots}`,
       randomId: () => this.hex(8),
       handOff: () => this.record,
@@ -344,51 +354,10 @@ export class World {
       resetCause: () => (this.cause === "watchdog" ? "unknown" : this.cause),
       crashRecords: () => this.crashRecords.slice(),
       panicText: (records) => (records.length === 0 ? "" : "simulated panic"),
-      commandLine: () => "",
       reboot: () => {
         this.clock.at(this.clock.now() + rebootMs, () => this.reset("reboot"));
       },
-      names: () => ({
-        os: "Linux",
-        host: this.config.name,
-        release: "0-sim",
-        version: "simulated",
-        machine: "sim",
-      }),
     };
-  }
-
-  /** Faults that a rig can ask for over the line. */
-  private rigFaults(): Record<string, (forMs: number) => void> {
-    return {
-      hang: (forMs) => this.hangAgent(forMs === 0 ? Infinity : forMs),
-      kill: () => this.killAgent(),
-      kernel_hang: () => this.hangKernel(),
-      task_stuck: () => {
-        for (const { name } of this.config.tasks) this.stuckTasks.add(name);
-      },
-      tee_crash: () => this.tee.inject("core_panic"),
-      tee_panic: () => this.tee.inject("panic", this.config.tee.services[0]?.name),
-      tee_restart_hangs: () => {
-        this.tee.faults = { ...this.tee.faults, restartHangs: true };
-        this.tee.inject("core_panic");
-      },
-      power_cycle: () => {
-        this.power(false);
-        this.power(true);
-      },
-      boot_hang_os_load: () => this.hangBoots("os_load", "load_kernel"),
-      boot_hang_hand_off: () => this.hangBoots("hand_off", "kernel_init"),
-      boot_heal: () => {
-        for (const slot of ["a", "b", "safe"] as const) this.bootFaults[slot] = {};
-      },
-    };
-  }
-
-  /** Boots of the running slot hang from now on. */
-  private hangBoots(stage: "os_load" | "hand_off", step: string): void {
-    const slot = this.agent?.boot.entry?.slot ?? "a";
-    this.bootFaults[slot] = { hang: { stage, step } };
   }
 
   private hex(digits: number): string {

@@ -55,5 +55,7 @@ export const protection = map({
   ),
   fallback: map({ valid: bool, slot: optional(slot), because: text }),
   tee: map({ state: text, reachable: list(text, 8), weak: bool, because: text }),
+  /** Weak where anybody at a line may change the card. */
+  access: map({ policy: oneOf("keys", "open"), weak: bool, because: text }),
   next: list(text, 16),
 });

@@ -1,18 +1,22 @@
 /** `npm run bench [-- NAME...]`: every figure is a ratio to a baseline taken in the same run. */
+import { benchAccess } from "./access.ts";
 import { benchBoots } from "./boots.ts";
 import { benchIdle } from "./idle.ts";
 import { sample } from "./lateness.ts";
 import { benchRefresh } from "./refresh.ts";
 import type { Line } from "./rows.ts";
 import { benchStart } from "./start.ts";
+import { benchTee } from "./tee.ts";
 import { benchWire } from "./wire.ts";
 
 const benches: Record<string, () => Line[] | Promise<Line[]>> = {
   start: benchStart,
   wire: benchWire,
+  access: benchAccess,
   boots: benchBoots,
   refresh: benchRefresh,
   idle: benchIdle,
+  tee: benchTee,
 };
 
 async function main(wanted: readonly string[]): Promise<void> {

@@ -25,5 +25,6 @@ for (const story of stories) {
 }
 const onFirmware = `boots through real firmware: npm run rig -- run --all --rig qemu-uefi
   (apt-get install qemu-system-x86 ovmf mtools dosfstools clang lld)`.replace(/\s+/g, " ");
-for (const { rows, name } of [...boots, ...sweeps]) skip(`${rows.join(" ")} ${name}`, onFirmware);
+for (const story of [...boots, ...sweeps])
+  skip(`${story.rows.join(" ")} ${story.name}`, onFirmware);
 onSim.run();

@@ -202,7 +202,9 @@ function boot(
     panicText: () => "",
     commandLine: () => "",
     reboot: () => undefined,
-    names: () => ({ os: "", host: "", release: "", version: "", machine: "" }),
+    names: () => ({ os: "", host: "", release: "", version: "", machine: "", platform: "" }),
+    threads: () => [],
+    setDate: () => null,
     ...left,
   };
   const told: AgentEvent[] = [];

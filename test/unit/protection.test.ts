@@ -25,6 +25,7 @@ const whole: ProtectionFacts = {
   interruptedMs: 0,
   boot: { isChosen: true, slot: "a", failures: { a: 0, b: 0 }, attemptsMax: 3 },
   tee: { state: "ready", simulated: false, rungs: ["session", "supplicant"] },
+  access: { policy: "keys", keys: 1 },
 };
 
 const { driver: _driver, owner: _owner, reboot: _reboot, firmware: _firmware, ...bare } = plainPlan;
