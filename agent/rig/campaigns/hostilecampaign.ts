@@ -71,9 +71,9 @@ export class HostileCampaign implements Campaign {
   }
 
   private count(policy: string, { inputs, answers, obeyed }: HostileCard): void {
-    const peer = (this.peers[policy] ??= { answers: 0, obeyed: 0 });
-    peer.answers += answers;
-    peer.obeyed += obeyed;
+    const before = this.peers[policy] ?? { answers: 0, obeyed: 0 };
+    const all = { answers: before.answers + answers, obeyed: before.obeyed + obeyed };
+    this.peers[policy] = all;
     this.totals.card += inputs;
   }
 

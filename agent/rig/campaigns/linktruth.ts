@@ -49,8 +49,9 @@ export class Truth {
 
   watchCard(disk: SimDisk): void {
     this.watch(disk, cardMagic, {
-      written: (entries) =>
-        entries.filter(({ t }) => t === "ack").forEach((one) => this.acked(one)),
+      written: (entries) => {
+        for (const entry of entries) if (entry.t === "ack") this.acked(entry);
+      },
       synced: (entries) => {
         for (const { t, report } of entries) if (t === "report") this.owe(report as Report);
       },
