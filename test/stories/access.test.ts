@@ -300,7 +300,10 @@ stories("B14-03 two claims at once have one winner, whoever was first", () => {
     const boss = new Commander(new HostEnd(world, 1), "boss");
     const claims = [ops, boss].map((by) => ({ by, frame: by.signed("access.take") }));
     if (order === 1) claims.reverse();
-    for (const { by, frame } of claims) by.end.send(frame);
+    for (const { by, frame } of claims) {
+      by.end.send(frame);
+      world.advance(100);
+    }
     for (const { by } of claims) assert.is(by.end.next().state, "claimed");
     isRefused(world, ops.does("wdt.hold", { for_ms: 1000 }), "unclaimed");
     world.advance(300);
