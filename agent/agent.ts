@@ -7,14 +7,15 @@ import { answers } from "./answers.ts";
 import type { AgentConfig } from "./config.ts";
 import { CrashStore } from "./crashstore.ts";
 import { Broken, Failure } from "./errors.ts";
-import { type AgentEvent, EventRing, eventClass } from "./events.ts";
+import { type AgentEvent, EventRing, eventClass, queueMax } from "./events.ts";
+import { Files } from "./files.ts";
+import { makeFile } from "./filetree.ts";
 import { AccessHead } from "./heads/access.ts";
 import { BootHead } from "./heads/boot.ts";
 import { BootControls } from "./heads/bootcontrols.ts";
 import { HostHead, type Line } from "./heads/host.ts";
-import { ownCheck } from "./heads/ownchecks.ts";
 import { ProtectionHead } from "./heads/protection.ts";
-import { ReadinessHead } from "./heads/readiness.ts";
+import type { ReadinessHead } from "./heads/readiness.ts";
 import { Resets, resetDelayMs } from "./heads/resets.ts";
 import { ShortLives } from "./heads/shortlives.ts";
 import { Supervision } from "./heads/supervision.ts";
@@ -24,10 +25,9 @@ import { WatchdogHead } from "./heads/watchdog.ts";
 import type { Port } from "./io/port.ts";
 import { Ledger } from "./ledger.ts";
 import type { TeeConfig } from "./machines/teeconfig.ts";
+import { readinessHead } from "./readinessparts.ts";
+import { RuntimeSettings } from "./runtimesettings.ts";
 import type { ResponseOf } from "./wire/commands.ts";
-
-/** Inputs waiting; more than that is a flood, and what came last is refused. */
-export const queueMax = 256;
 
 type Input =
   | { kind: "bytes"; line: Line; bytes: Uint8Array }
@@ -38,7 +38,8 @@ type Input =
 
 export class Agent {
   readonly io: AgentIo;
-  readonly config: AgentConfig;
+  readonly settings: RuntimeSettings;
+  readonly files: Files;
   readonly ring = new EventRing();
   readonly boot: BootHead;
   readonly watchdog: WatchdogHead;
@@ -48,6 +49,8 @@ export class Agent {
   readonly ready: ReadinessHead;
   readonly ledger: Ledger;
   readonly protection: ProtectionHead;
+  /** The most inputs that waited at a time. */
+  readonly peaks = { queue: 0 };
   private readonly lives: ShortLives;
   readonly resets: Resets;
   readonly crashes: CrashStore;
@@ -57,13 +60,16 @@ export class Agent {
   private readonly queue: Input[] = [];
   private draining = false;
   private stopping = false;
+  private resetting = false;
   private cancelWake: () => void = () => undefined;
   private wakeMs = Infinity;
 
   /** Looks at everything and touches nothing that counts; a Failure when it may not go on. */
-  constructor(io: AgentIo, config: AgentConfig) {
+  constructor(io: AgentIo, given: AgentConfig) {
     this.io = io;
-    this.config = config;
+    this.settings = new RuntimeSettings(io.disk, given);
+    this.files = new Files(io.clock, (name) => makeFile(this, name));
+    const { config } = this;
     const emit = (event: AgentEvent): void => this.emit(event);
     this.resets = new Resets(this, emit, () => {
       this.stopping = true;
@@ -95,7 +101,7 @@ export class Agent {
     this.teeMemory = new TeeMemory(io.disk, machine, config.tee, io.clock.now());
     this.tee = this.teeHead(io, config.tee);
     this.controls = new BootControls(io.controls, emit);
-    this.ready = this.readinessHead(io, config);
+    this.ready = readinessHead(this, config, (culprit) => this.resets.withhold(culprit));
     this.protection = new ProtectionHead(this, emit);
     const card = { name: config.name, boot: this.boot.id };
     this.access = new AccessHead({ ...io, emit }, config.access, card);
@@ -103,8 +109,14 @@ export class Agent {
     this.host = new HostHead({ clock: io.clock, ledger, emit, access }, answers(this));
   }
 
+  /** The settings in effect. */
+  get config(): AgentConfig {
+    return this.settings.config;
+  }
+
   /** Takes over the watchdog and begins to work. */
   start(): void {
+    this.settings.tell((event) => this.emit(event));
     this.boot.tell();
     const words = this.resets.heard();
     if (words !== null) this.emit(words);
@@ -145,8 +157,10 @@ export class Agent {
     this.post({ kind: "call", act });
   }
 
-  /** Answers a reset command: cause first, then the answer, then the reset. */
+  /** Answers a reset command: cause first, then the answer, then the reset. Once. */
   reset(by: string): void {
+    if (this.resetting) return;
+    this.resetting = true;
     this.call(() => this.resets.command(by));
   }
 
@@ -179,30 +193,8 @@ export class Agent {
 
   /** Why writes do not reach the disk; null while they do. */
   degraded(): string | null {
-    return this.boot.journal.degraded ?? this.ledger.degraded ?? this.teeMemory.degraded;
-  }
-
-  private readinessHead(io: AgentIo, config: AgentConfig): ReadinessHead {
-    return new ReadinessHead(
-      {
-        clock: io.clock,
-        runProgram: io.runProgram,
-        commands: config.programs,
-        look: (name) => {
-          const parts = { watchdog: this.watchdog, tee: this.tee, degraded: this.degraded() };
-          return ownCheck(name, parts, io.clock.now());
-        },
-        post: (act) => this.call(act),
-        emit: (event) => this.emit(event),
-        clearPlatform: () => {
-          return this.controls.confirm({ boot: this.boot.firmwareId, nextReset: config.nextReset });
-        },
-        confirm: () => this.boot.ready(),
-        withhold: (culprit) => this.resets.withhold(culprit),
-      },
-      config.readiness,
-      this.boot.isConfirmed,
-    );
+    const { boot, ledger, teeMemory, settings } = this;
+    return boot.journal.degraded ?? ledger.degraded ?? teeMemory.degraded ?? settings.degraded;
   }
 
   private teeHead(io: AgentIo, config: TeeConfig): TeeHead {
@@ -226,7 +218,8 @@ export class Agent {
     );
   }
 
-  private emit(event: AgentEvent): void {
+  /** Something happened: the ring, and where it is worth it the ledger, have it from now on. */
+  emit(event: AgentEvent): void {
     const atMs = this.io.clock.now();
     this.ring.add(atMs, event);
     const worth = eventClass[event.kind];
@@ -242,12 +235,14 @@ export class Agent {
       return;
     }
     this.queue.push(input);
+    this.peaks.queue = Math.max(this.peaks.queue, this.queue.length);
     if (!this.draining) this.drain();
   }
 
   /** One input at a time; then what is due; then the disk; then the host; then sleep. */
   private drain(): void {
     this.draining = true;
+    const beganMs = this.io.clock.now();
     try {
       for (let input = this.queue.shift(); input !== undefined; input = this.queue.shift()) {
         this.take(input);
@@ -256,6 +251,7 @@ export class Agent {
       this.flush();
       this.supervision.speak(this.io.clock.now(), () => this.watchdog.isWell);
       this.host.pump();
+      this.host.stoodStill(this.io.clock.now() - beganMs);
       this.sleep();
     } catch (error) {
       this.fail(error);
@@ -335,6 +331,7 @@ export class Agent {
     if (dueMs === Infinity) return;
     this.cancelWake = this.io.clock.at(dueMs, () => {
       this.wakeMs = Infinity;
+      this.host.stoodStill(this.io.clock.now() - dueMs);
       this.post({ kind: "wake" });
     });
   }

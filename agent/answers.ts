@@ -4,6 +4,7 @@ import { Failure } from "./errors.ts";
 import type { Handlers } from "./heads/host.ts";
 import type { Finding } from "./machines/doctor.ts";
 import { standardAnswers } from "./standardanswers.ts";
+import { teeAnswers } from "./teeanswers.ts";
 import { contractVersion, type ResponseOf, type WatchdogState } from "./wire/commands.ts";
 import { cutTexts } from "./wire/shape.ts";
 
@@ -30,12 +31,7 @@ export function answers(agent: Agent): Handlers {
       "wdt.tasks": () => agent.watchdog.tasks(),
       "wdt.plan": () => agent.protection.plan(),
       ...watchdogChanges(agent),
-      "tee.state": () => agent.tee.status(),
-      "tee.crashes": () => agent.tee.crashes(),
-      "tee.recover": () => {
-        agent.tee.recover();
-        return agent.tee.status();
-      },
+      ...teeAnswers(agent.tee),
       ...reports(agent),
       "access.session": (request, line) => agent.access.session(request, line),
       "access.status": () => agent.access.status(),

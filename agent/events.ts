@@ -49,6 +49,12 @@ export type AgentEvent =
   | { kind: "boot:unobserved"; unobserved_ms?: number; by: "note" | "time_left" | "unknown" }
   | { kind: "boot:confirmed"; slot: Slot; failures: number }
   | { kind: "card:protection"; protected: boolean; weak: string; next: string }
+  /** A setting changed over the line and is in effect; values are JSON. */
+  | { kind: "card:setting"; name: string; value: string; before: string }
+  /** A saved setting that cannot hold any more; the settings file's does. */
+  | { kind: "card:setting_refused"; name: string; problem: string }
+  /** A host set the card's clock. */
+  | { kind: "card:clock_set"; before: string; set: string }
   /** The deadline passed, and this check did not pass: the boot is never confirmed. */
   | { kind: "boot:not_ready"; check: string; value: string }
   /** A confirmed card is not ready any more for this check, or ready again. */
@@ -138,6 +144,9 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "boot:unobserved": "safety",
   "boot:confirmed": "state",
   "card:protection": "safety",
+  "card:setting": "state",
+  "card:setting_refused": "safety",
+  "card:clock_set": "state",
   "boot:not_ready": "safety",
   "boot:readiness": "safety",
   "boot:control": "state",
@@ -186,6 +195,9 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "access:refused": "safety",
   "rig:fault": "state",
 };
+
+/** Inputs waiting for the agent; more than that is a flood, and what came last is refused. */
+export const queueMax = 256;
 
 /** How many recent events the ring keeps; totals per kind are kept for ever. */
 export const ringMax = 256;

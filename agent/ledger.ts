@@ -35,6 +35,8 @@ const kept = map({ report: reportShape });
 export class Ledger {
   /** Oldest first. */
   readonly pending: Report[] = [];
+  /** The most reports that waited at a time since the agent started. */
+  pendingPeak = 0;
   /** True when damage was found at opening and what could be read was kept. */
   readonly salvaged: boolean;
   /** Why reports do not reach the disk; null while they do. */
@@ -76,6 +78,7 @@ export class Ledger {
       data: fitting(data),
     };
     this.pending.push(report);
+    this.pendingPeak = Math.max(this.pendingPeak, this.pending.length);
     this.buffered.push(this.record({ t: "report", report }));
     if (this.pending.length > pendingMax) this.dropOne();
     return report;

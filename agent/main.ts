@@ -11,6 +11,7 @@ import { RealClock } from "./io/clock.ts";
 import { sha256 } from "./io/digest.ts";
 import { readDoctorFacts } from "./io/doctor.ts";
 import { LinuxPlatform } from "./io/platform.ts";
+import type { Port } from "./io/port.ts";
 import { runProgram } from "./io/programs.ts";
 import { askShutdown } from "./io/shutdown.ts";
 import { ServiceManager } from "./io/supervisor.ts";
@@ -45,13 +46,18 @@ function keepLine(agent: Agent, path: string, baud: number, log: Log): void {
     setTimeout(open, reopenMs);
   };
   const open = async (): Promise<void> => {
-    // Loaded once the card is guarded: the line is second to the watchdog.
-    const { openSerial } = await import("./io/serial.ts");
-    openSerial(path, { baud }, (opened) => {
+    const done = (opened: Port | Failure): void => {
       if (opened instanceof Failure) return again(opened.message);
       told = "";
       agent.attach(opened, (cause) => again(cause));
-    });
+    };
+    // Loaded once the card is guarded: the line is second to the watchdog.
+    if (path.startsWith("unix:")) {
+      const { openUnix } = await import("./io/transports/socket.ts");
+      return openUnix(path.slice("unix:".length)).then(done, done);
+    }
+    const { openSerial } = await import("./io/serial.ts");
+    openSerial(path, { baud }, done);
   };
   open();
 }

@@ -6,7 +6,7 @@ import { Failure } from "./errors.ts";
 
 export const help = `kenneld ${__VERSION__}: guards this card's watchdog and reports over serial
 
-  --port PATH          serial line to the host; tried again every 2 s while it is away
+  --port PATH          serial line to the host, or unix:SOCKET; tried again every 2 s while away
   --baud N             bits per second (115200)
   --state DIR          folder for what survives a power cut (/var/lib/kennel)
   --config FILE        settings as JSON; options given here come before it
@@ -19,7 +19,7 @@ export const help = `kenneld ${__VERSION__}: guards this card's watchdog and rep
   --allow-disarm       let the host disarm the watchdog
   --task NAME=SECONDS  a task that must check in at least this often; may be repeated
   --tee POLICY         require | prefer | simulate (prefer)
-  --tee-device PATH    the TEE to use (/dev/tee0)
+  --tee-device PATH    the TEE to use (/dev/tee0); sim:[FOLDER] is a simulated one in a process
   --hand-off FILE      the firmware's hand-off record as a file
   --access POLICY      keys | open: who may change anything (keys)
   --authorized-keys F  who may, as OpenSSH lines (STATE/authorized_keys)

@@ -1,7 +1,9 @@
 // Registers the classes, nothing else.
 #include <napi.h>
 
+#include "clock.h"
 #include "notify.h"
+#include "ports.h"
 #include "pty.h"
 #include "runtime.h"
 #include "tee.h"
@@ -13,6 +15,8 @@ static Napi::Object Register(Napi::Env env, Napi::Object exports) {
   kennel::Pty::Register(env, exports);
   kennel::Tee::Register(env, exports);
   kennel::RegisterNotify(env, exports);
+  kennel::RegisterClock(env, exports);
+  kennel::RegisterPorts(env, exports);
   return exports;
 }
 

@@ -117,6 +117,17 @@ export interface NativePty {
   close(): void;
 }
 
+/** A character device that is no terminal, such as /dev/rshim0/console, as a line. */
+export interface NativeLine {
+  /** As of NativePty. */
+  write(bytes: Uint8Array): number;
+  /** As of NativePty; `ENODEV` once the device was hung up. */
+  read(max: number): Buffer | null;
+  /** As of NativePty. Throws `EPERM` for what cannot be waited on, such as a plain file. */
+  onReady(listen: (news: PtyNews) => void): void;
+  close(): void;
+}
+
 /** What came of a call into the TEE: `ret` and `origin` count only when `errno` is null. */
 export interface TeeReturn {
   /** Name of the errno with which the ioctl failed; null when it returned. */
@@ -187,6 +198,10 @@ export interface Native {
     ): bigint | null;
   };
   readonly Pty: new () => NativePty;
+  /** Opens the device at `path` for reading and writing; asks and sets nothing else. */
+  readonly Line: new (
+    path: string,
+  ) => NativeLine;
   /** Opens the TEE device at `path` as a client of its own. */
   readonly Tee: new (
     path: string,
@@ -198,8 +213,17 @@ export interface Native {
    * Never waits: `EAGAIN` when the receiver is full.
    */
   notify(path: string, text: string, fd?: number): void;
-  /** Bars others from opening the terminal `fd` (TIOCEXCL); root can still open it. */
-  exclusive(fd: number): void;
+  /** Sets the date (CLOCK_REALTIME) to whole milliseconds since 1970. */
+  setDate(ms: number): void;
+  /**
+   * Bars others from opening the terminal `fd` (TIOCEXCL), or no longer does; root can still open
+   * it. On a pty it outlives who asked for it, while the pty is there.
+   */
+  exclusive(fd: number, on?: boolean): void;
+  /** Sets or clears one modem line of the terminal `fd`; `ENOTTY` on a pty, which has none. */
+  controlLine(fd: number, line: "dtr" | "rts", on: boolean): void;
+  /** Who connected the Unix socket `fd` (SO_PEERCRED). */
+  peer(fd: number): { pid: number; uid: number };
 }
 
 let loaded: Native | undefined;

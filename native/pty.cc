@@ -17,13 +17,6 @@ namespace {
 
 constexpr int kReadBytesMax = 65536;
 
-// After TIOCEXCL every further open of the terminal fails EBUSY, except for CAP_SYS_ADMIN: flock,
-// which serial libraries use, stops only those who ask.
-void Exclusive(const Napi::CallbackInfo& info) {
-  const int fd = IntegerArgument(info, 0, "fd", 0, INT32_MAX);
-  if (ioctl(fd, TIOCEXCL) < 0) throw ErrnoError(info.Env(), errno, "TIOCEXCL", "");
-}
-
 }  // namespace
 
 void Pty::Register(Napi::Env env, Napi::Object exports) {
@@ -39,13 +32,23 @@ void Pty::Register(Napi::Env env, Napi::Object exports) {
                                      InstanceMethod<&Pty::HangUp>("hangUp"),
                                      InstanceMethod<&Pty::Close>("close"),
                                  }));
-  exports.Set("exclusive", Napi::Function::New(env, Exclusive, "exclusive"));
+  exports.Set("Line", DefineClass(env, "Line",
+                                  {
+                                      InstanceMethod<&Pty::Write>("write"),
+                                      InstanceMethod<&Pty::Read>("read"),
+                                      InstanceMethod<&Pty::OnReady>("onReady"),
+                                      InstanceMethod<&Pty::Close>("close"),
+                                  }));
 }
 
 Pty::Pty(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Pty>(info) {
   try {
-    OpenPair(info.Env());
-    OpenSlave(info.Env());
+    if (info[0].IsString()) {
+      OpenDevice(info.Env(), info[0].As<Napi::String>());
+    } else {
+      OpenPair(info.Env());
+      OpenSlave(info.Env());
+    }
   } catch (...) {
     CloseDescriptors();
     throw;
@@ -66,6 +69,13 @@ void Pty::OpenPair(Napi::Env env) {
   const int error = ptsname_r(master_, path, sizeof(path));
   if (error != 0) throw ErrnoError(env, error, "ptsname_r", "/dev/ptmx");
   path_ = path;
+}
+
+// No termios and nothing else beside open, read, write and poll: /dev/rshim*/console has no more.
+void Pty::OpenDevice(Napi::Env env, const std::string& path) {
+  path_ = path;
+  master_ = open(path.c_str(), O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+  if (master_ < 0) throw ErrnoError(env, errno, "open", path_);
 }
 
 // Opens our own end of the slave, raw: no echo, no line editing, eight clean bits.
@@ -123,8 +133,9 @@ Napi::Value Pty::Read(const Napi::CallbackInfo& info) {
     count = master_ < 0 ? -1 : read(master_, bytes.data(), bytes.size());
   } while (master_ >= 0 && count < 0 && errno == EINTR);
   if (count > 0) return Napi::Buffer<uint8_t>::Copy(env, bytes.data(), count);
-  const int error = master_ < 0 ? EBADF : errno;
-  if (count < 0 && error != EAGAIN) throw ErrnoError(env, error, "read", path_);
+  // A master never has nothing; a device that does was hung up, and would be readable for ever.
+  const int error = master_ < 0 ? EBADF : count == 0 ? ENODEV : errno;
+  if (error != EAGAIN) throw ErrnoError(env, error, "read", path_);
   return env.Null();
 }
 

@@ -1,5 +1,6 @@
 // A pseudo terminal pair: the simulated card's serial line. The card holds the master; the host
-// opens `path` as it would open a UART.
+// opens `path` as it would open a UART. Or, as class Line, a character device that is there already
+// and is no terminal, in the place of the master.
 //
 // Readiness comes from a uv_poll_t on the master. The other ways were weighed: tty.ReadStream reads
 // a master well, but closes the descriptor itself, and writing through it blocks the event loop
@@ -19,7 +20,7 @@ class Pty : public Napi::ObjectWrap<Pty> {
  public:
   static void Register(Napi::Env env, Napi::Object exports);
 
-  // new Pty() opens a pair in raw mode.
+  // new Pty() opens a pair in raw mode, new Line(path) the device.
   explicit Pty(const Napi::CallbackInfo& info);
   ~Pty() override;
 
@@ -46,6 +47,7 @@ class Pty : public Napi::ObjectWrap<Pty> {
   static void Release(Poller* poller);
 
   void OpenPair(Napi::Env env);
+  void OpenDevice(Napi::Env env, const std::string& path);
   void OpenSlave(Napi::Env env);
   void Poll();
   void Tell(const char* what);

@@ -45,7 +45,7 @@ export const tee: TeeState = {
     { service: "keystore", open: true },
     { service: "attestation", open: true },
   ],
-  quarantined: ["keystore/7"],
+  quarantined: ["keystore#7"],
 };
 
 const findings: ResponseOf<"card.doctor">["findings"] = [
@@ -302,6 +302,15 @@ export function nic7(changes: Script = {}): ScriptedCard {
     "wdt.hold": ({ for_ms }) => ({ ...watchdog, hold_until_ms: 185_400 + Number(for_ms) }),
     "wdt.disarm": () => ({ rc: 11, rsn: "disarming is not allowed by this card's settings" }),
     "tee.state": () => tee,
+    "tee.sessions": () => ({
+      sessions: [
+        { service: "keystore", open: true, epoch: 2, id: 1, in_flight: 1, because: "" },
+        { service: "attestation", open: false, in_flight: 0, because: "ffff3024/3" },
+      ],
+      more: false,
+    }),
+    "tee.recover": () => tee,
+    "tee.unquarantine": () => ({ ...tee, quarantined: [] }),
     "tee.crashes": () => ({
       crashes: [
         {
@@ -309,7 +318,7 @@ export function nic7(changes: Script = {}): ScriptedCard {
           epoch: 2,
           rung: "supplicant",
           code: "TEE_ERROR_TARGET_DEAD",
-          trigger: "keystore/7",
+          trigger: "keystore#7",
           took_ms: 840,
         },
       ],

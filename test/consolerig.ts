@@ -105,9 +105,11 @@ export class ScriptedCard {
     }
   }
 
-  private take(header: Header, body: Body): void {
+  /** That words are asked for beside a refusal is no part of what is asked. */
+  private take(header: Header, { rsn: _words, ...body }: Body): void {
     const entry = Object.entries(commands).find(
-      ([, { group, id }]) => group === header.group && id === header.command,
+      ([, { group, id, op }]) =>
+        group === header.group && id === header.command && (op === "either" || op === header.op),
     );
     const name = (entry?.[0] ?? "unknown") as CommandName;
     this.asked.push({ name, body, header, atMs: this.clock.now() });

@@ -48,9 +48,14 @@ export class Program {
   readonly child: ChildProcess;
   readonly ended: Promise<Ended>;
 
-  constructor(name: "kenneld" | "kennel", args: readonly string[], deadlineMs = programMs) {
+  constructor(
+    name: "kenneld" | "kennel",
+    args: readonly string[],
+    deadlineMs = programMs,
+    stdin: "ignore" | "pipe" = "ignore",
+  ) {
     this.child = spawn(process.execPath, [join(dist, `${name}.cjs`), ...args], {
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: [stdin, "pipe", "pipe"],
     });
     this.child.stdout?.on("data", (some) => {
       this.stdout += some;

@@ -1,7 +1,9 @@
 /** What an answer amounts to: the value that the contract promises, or a refusal in words. */
 import { type Code, Failure, policy, type RcName, rcs } from "../errors.ts";
 import { type CommandName, commands } from "../wire/commands.ts";
+import { groupErrorMeaning } from "../wire/grouperrors.ts";
 import { check } from "../wire/shape.ts";
+import { ownGroups } from "../wire/smp.ts";
 import { harmlessText } from "./show.ts";
 
 export type Body = Readonly<Record<string, unknown>>;
@@ -24,7 +26,8 @@ function refusal(name: CommandName, error: object, rsn: unknown): Failure {
     const message = `the card refused ${name}: ${harmlessText(said[2] as string)}.`;
     return new Failure(said[1] as Code, message, { evidence: { request: name, rc } });
   }
-  const reason = typeof rsn === "string" && rsn !== "" ? harmlessText(rsn) : meaning(rcName);
+  const told = groupErrorMeaning(group, rc) ?? meaning(rcName);
+  const reason = typeof rsn === "string" && rsn !== "" ? harmlessText(rsn) : told;
   return new Failure("link.refused", `the card refused ${name}: ${reason} (rc ${rc}).`, {
     evidence: { request: name, rc, rc_name: rcName, ...(group === undefined ? {} : { group }) },
   });
@@ -45,4 +48,9 @@ function meaning(rc: RcName): string {
     too_new: "it speaks a newer protocol",
   };
   return words[rc] ?? rc.replaceAll("_", " ");
+}
+
+/** As it is sent: of our own groups a refusal comes with words where they are asked for. */
+export function askingForWords(name: CommandName, body: Body): Body {
+  return commands[name].group < ownGroups ? body : { ...body, rsn: true };
 }

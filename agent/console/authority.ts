@@ -9,7 +9,7 @@ import { alwaysOpen, withoutLease } from "../wire/access.ts";
 import { type CommandName, commands, type RequestOf, type ResponseOf } from "../wire/commands.ts";
 import { encodeHeader, encodeSigned, toBeSigned } from "../wire/cose.ts";
 import { encodeMessage } from "../wire/smp.ts";
-import { type Body, checked } from "./answer.ts";
+import { askingForWords, type Body, checked } from "./answer.ts";
 import type { Signer } from "./keys.ts";
 import type { Link } from "./link.ts";
 
@@ -195,7 +195,8 @@ export class Authority {
     });
     const { group, id, op } = commands[name];
     const asks = op === "read" ? "read" : "write";
-    const payload = encodeMessage({ version: 1, op: asks, group, seq: 0, command: id, body });
+    const asked = { version: 1, op: asks, group, seq: 0, command: id } as const;
+    const payload = encodeMessage({ ...asked, body: askingForWords(name, body) });
     const signature = await signer.sign(toBeSigned(header, payload));
     const cose = encodeSigned(header, payload, signature);
     const answer = await this.link.exchange("access.signed", { cose }, timeoutMs);

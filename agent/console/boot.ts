@@ -1,10 +1,11 @@
 /** `kennel boot timeline|history`: how this boot went, and how the last ones ended. */
 import { writeFileSync } from "node:fs";
+import { drawBoots } from "../bootsvg.ts";
 import { Failure, rcs } from "../errors.ts";
+import { laneOfPast, laneOfPresent } from "../lanes.ts";
 import type { ResponseOf } from "../wire/commands.ts";
-import { drawBoots } from "./bootsvg.ts";
 import type { Context, Outcome } from "./context.ts";
-import { laneOfPast, laneOfPresent, showLanes } from "./lanes.ts";
+import { showLanes } from "./lanes.ts";
 import type { Link } from "./link.ts";
 import { harmless, type Paint, span, table } from "./show.ts";
 import { causeText } from "./status.ts";

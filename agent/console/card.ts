@@ -59,7 +59,7 @@ export async function card(options: CardOptions): Promise<Outcome> {
   return { data, text: ended(cables), printed: json };
 }
 
-function stdinEnd(): AbortSignal {
+export function stdinEnd(): AbortSignal {
   const controller = new AbortController();
   const end = (): void => controller.abort();
   process.stdin.once("end", end).once("close", end).resume();

@@ -43,7 +43,7 @@ export async function demo(options: DemoOptions): Promise<Outcome> {
   const child = await startCard(options.script, options);
   try {
     const path = child.announcement.port;
-    const session = await open({ kind: "port", path, baud }, answerMs);
+    const session = await open({ kind: "port", path, baud }, answerMs, () => {});
     try {
       return await watch(options, child, session);
     } finally {

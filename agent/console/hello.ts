@@ -32,7 +32,8 @@ export async function echo(link: Link, text: string): Promise<Outcome> {
 
 export const resetEffect = "reset restarts the card: everything running on it ends";
 
-export async function reset(link: Link): Promise<Outcome> {
-  await link.request("os.reset", {});
+/** `force`: although somebody holds the card. */
+export async function reset(link: Link, force: true | undefined): Promise<Outcome> {
+  await link.request("os.reset", force === true ? { force: 1 } : {});
   return { data: { reset: true }, text: "the card took the reset and restarts" };
 }

@@ -17,7 +17,7 @@ import {
 import { Deframer, enframe } from "../wire/frame.ts";
 import { check } from "../wire/shape.ts";
 import { encodeMessage, type Op, parsePacket, type Request } from "../wire/smp.ts";
-import { type Body, checked } from "./answer.ts";
+import { askingForWords, type Body, checked } from "./answer.ts";
 import type { Authority } from "./authority.ts";
 import { type Evidence, noEvidence, seeBad, seePrompt, seeText, unanswered } from "./evidence.ts";
 
@@ -151,7 +151,8 @@ export class Link {
     call.sequences.push(seq);
     const asks: Op = op === "read" ? "read" : "write";
     const header = { version: smpVersion, op: asks, group, seq, command: id };
-    if (!this.port.write(enframe(encodeMessage({ ...header, body: call.body }))))
+    const body = askingForWords(call.name, call.body);
+    if (!this.port.write(enframe(encodeMessage({ ...header, body }))))
       return this.finish(call, this.stuck(call));
     const attempts = op === "write" ? 1 : readAttempts;
     const dueMs = this.clock.now() + call.timeoutMs / attempts;

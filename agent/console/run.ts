@@ -2,12 +2,13 @@
 import { hostname } from "node:os";
 import { exitCodes, Failure } from "../errors.ts";
 import { listPorts } from "../io/serialfault.ts";
+import { parseAddress } from "../io/transports/address.ts";
 import { envelopeTextMax } from "../wire/cose.ts";
 import { Authority } from "./authority.ts";
 import type { Context, Hello, Outcome } from "./context.ts";
 import { findSigners } from "./keys.ts";
-import { greet, open, type Session, type Target } from "./session.ts";
-import { type Paint, painter } from "./show.ts";
+import { greet, open, type PortSettings, type Session, type Target } from "./session.ts";
+import { type Paint, painter, withoutControls } from "./show.ts";
 import type { Terminal } from "./terminal.ts";
 
 export interface Setting {
@@ -18,7 +19,11 @@ export interface Setting {
   /** This program's file, for the demonstration, which starts it a second time. */
   readonly script: string;
   /** How a line is opened; tests give one with a scripted card at its end. */
-  readonly open?: (target: Target, timeoutMs: number) => Promise<Session>;
+  readonly open?: (
+    target: Target,
+    timeoutMs: number,
+    note: (text: string) => void,
+  ) => Promise<Session>;
 }
 
 /** The options that every command takes. */
@@ -32,6 +37,34 @@ export interface GlobalOptions {
   /** The key to sign with, and the card that is meant. */
   readonly key?: string;
   readonly device?: string;
+  /** Seconds; true: for ever. */
+  readonly waitLock?: number | true;
+  readonly evict?: true;
+  readonly dtr?: boolean;
+  readonly rts?: boolean;
+  readonly record?: string;
+}
+
+/** What `--port` means together with the options for ports. */
+export function targetOf(path: string, options: GlobalOptions): Target {
+  const address = parseAddress(path);
+  if (address.kind === "sim") return simTarget(address.seed ?? options.seed, options.record);
+  const { baud, waitLock, evict, dtr, rts, record } = options;
+  const settings: PortSettings = {
+    ...(waitLock === undefined
+      ? {}
+      : { waitLockMs: waitLock === true ? Infinity : waitLock * 1000 }),
+    ...(evict === undefined ? {} : { evict }),
+    ...(dtr === undefined ? {} : { dtr }),
+    ...(rts === undefined ? {} : { rts }),
+    ...(record === undefined ? {} : { record }),
+  };
+  const isPlain = Object.keys(settings).length === 0;
+  return { kind: "port", path, baud, ...(isPlain ? {} : { settings }) };
+}
+
+function simTarget(seed: number, record: string | undefined): Target {
+  return { kind: "sim", seed, ...(record === undefined ? {} : { record }) };
 }
 
 /** Opens a lost line again; null where it cannot come back. */
@@ -58,13 +91,13 @@ export class Run {
 
   /** Where `options` says the card is. Failure `usage.invalid` when they do not say. */
   target(options: GlobalOptions): Target {
-    const { port, sim, seed, baud } = options;
+    const { port, sim, seed, record } = options;
     if (sim === true && port !== undefined) {
       throw new Failure("usage.invalid", "give --port or --sim, not both.");
     }
-    if (sim === true) return { kind: "sim", seed };
+    if (sim === true) return simTarget(seed, record);
     const path = port ?? this.setting.env.KENNEL_PORT ?? "";
-    if (path !== "") return { kind: "port", path, baud };
+    if (path !== "") return targetOf(path, options);
     const ports = listPorts().slice(0, suggestedMax);
     const here = ports.length > 0 ? ` Ports here: ${ports.join(", ")}.` : "";
     throw new Failure(
@@ -76,7 +109,12 @@ export class Run {
 
   open(options: GlobalOptions): Promise<Session> {
     const opener = this.setting.open ?? open;
-    return opener(this.target(options), options.timeout * 1000);
+    return opener(this.target(options), options.timeout * 1000, (text) => this.note(text));
+  }
+
+  /** Tells something on the way; the answer itself goes to stdout. */
+  note(text: string): void {
+    this.setting.terminal.err(`kennel: ${withoutControls(text)}\n`);
   }
 
   /** Does `act` on a card that has greeted, and prints what came of it. */
@@ -113,13 +151,16 @@ export class Run {
     try {
       const hello = await this.unlessStopped(greet(session.link));
       this.authorise(options, session, hello);
-      const isReal = this.target(options).kind === "port";
+      // Whoever was asked to make way once is not asked again for every loss of the line.
+      const { evict: _evict, ...later } = options;
+      const target = this.target(later);
+      const comesBack = target.kind === "port" && !target.path.startsWith("file:");
       const reopen = async (): Promise<Session> => {
-        const again = await this.open(options);
+        const again = await this.open(later);
         this.authorise(options, again, hello);
         return again;
       };
-      await this.print(await act(session, hello, isReal ? reopen : null));
+      await this.print(await act(session, hello, comesBack ? reopen : null));
     } finally {
       session.close();
     }

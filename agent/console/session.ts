@@ -4,14 +4,36 @@ import { Failure } from "../errors.ts";
 import { type Clock, RealClock } from "../io/clock.ts";
 import { nameHolder, sharers } from "../io/holder.ts";
 import type { Port } from "../io/port.ts";
-import { openSerial } from "../io/serial.ts";
+import { parseAddress } from "../io/transports/address.ts";
+import { openAddress } from "../io/transports/open.ts";
+import { openWaiting } from "../io/transports/waiting.ts";
+import { RecordedCard } from "../sim/recordedcard.ts";
 import { contractVersion } from "../wire/commands.ts";
+import type { Take } from "../wire/recording.ts";
 import type { Hello } from "./context.ts";
 import { Link } from "./link.ts";
+import { readRecording, recordTo } from "./recorder.ts";
 
 export type Target =
-  | { readonly kind: "port"; readonly path: string; readonly baud: number }
-  | { readonly kind: "sim"; readonly seed: number };
+  | {
+      readonly kind: "port";
+      /** As `--port` has it. */
+      readonly path: string;
+      readonly baud: number;
+      readonly settings?: PortSettings;
+    }
+  | { readonly kind: "sim"; readonly seed: number; readonly record?: string };
+
+/** What else the command line says about a port. */
+export interface PortSettings {
+  /** Wait so long for a port that is busy, ms. */
+  readonly waitLockMs?: number;
+  readonly evict?: boolean;
+  readonly dtr?: boolean;
+  readonly rts?: boolean;
+  /** Write down what goes over the line. */
+  readonly record?: string;
+}
 
 export interface Session {
   readonly link: Link;
@@ -19,27 +41,57 @@ export interface Session {
   close(): void;
 }
 
+/** Says something about the line to a person, one sentence at a time. */
+type Note = (text: string) => void;
+
 /** Opens the line; nothing is asked yet. Rejects with the Failure of the port. */
-export async function open(target: Target, timeoutMs: number): Promise<Session> {
+export async function open(target: Target, timeoutMs: number, note: Note): Promise<Session> {
   if (target.kind === "sim") {
     const { openSim } = await import("./simlink.ts");
-    return openSim(target.seed, timeoutMs);
+    const { seed, record } = target;
+    const wrap = (line: Port): Port => (record === undefined ? line : recordTo(record, line, note));
+    return openSim(seed, timeoutMs, wrap);
   }
-  const { path, baud } = target;
-  const port = await openPort(path, baud);
+  const port = await openTarget(target, note);
   const clock = new RealClock();
-  const note = rarely(() => sharersNote(path));
-  const link = new Link(port, clock, { timeoutMs, firstSequence: randomInt(256), note });
+  const shared = parseAddress(target.path).kind === "serial";
+  const look = shared ? rarely(() => sharersNote(target.path)) : () => "";
+  const link = new Link(port, clock, { timeoutMs, firstSequence: randomInt(256), note: look });
   return { link, clock, close: () => link.close() };
 }
 
+/** The line of a card, recorded if asked for; a new port object with every call. */
+export async function openTarget(
+  { path, baud, settings = {} }: Target & { kind: "port" },
+  note: Note,
+): Promise<Port> {
+  const { waitLockMs = 0, evict = false, dtr, rts, record } = settings;
+  const address = parseAddress(path);
+  if (address.kind === "sim") throw new Failure("usage.invalid", `${path} is no line.`);
+  const control = { ...(dtr === undefined ? {} : { dtr }), ...(rts === undefined ? {} : { rts }) };
+  const openOnce = async (): Promise<Port> =>
+    address.kind === "file"
+      ? playBack(address.path, readRecording(address.path))
+      : openAddress(address, { baud, ...control, note });
+  const port = await openWaiting(openOnce, { waitMs: waitLockMs, evict, note });
+  if (record === undefined) return port;
+  try {
+    return recordTo(record, port, note);
+  } catch (error) {
+    port.close();
+    throw error;
+  }
+}
+
+/** The serial device at `path`. */
 export function openPort(path: string, baud: number): Promise<Port> {
-  return new Promise((resolve, reject) => {
-    openSerial(path, { baud }, (opened) => {
-      if (opened instanceof Failure) reject(opened);
-      else resolve(opened);
-    });
-  });
+  return openAddress({ kind: "serial", path }, { baud, note: () => {} });
+}
+
+/** A recording as a card: its text in its time, its answers when they are asked for. */
+export function playBack(file: string, takes: readonly Take[]): RecordedCard {
+  const clock = new RealClock();
+  return new RecordedCard({ clock, takes, name: `file:${file}`, speed: 1, closesAtEnd: true });
 }
 
 /** Asks for the card's greeting and refuses a contract that this console does not know. */

@@ -26,15 +26,22 @@ const bootMaxMs = 900_000;
 /** How long a card may leave one early question unanswered. */
 const knockMs = 2000;
 
-export async function openSim(seed: number, timeoutMs: number): Promise<Session> {
-  return openCard(new World({ seed }), timeoutMs);
+/** Puts something between the console and the line, such as a recorder. */
+type Wrap = (line: Port) => Port;
+
+export async function openSim(seed: number, timeoutMs: number, wrap?: Wrap): Promise<Session> {
+  return openCard(new World({ seed }), timeoutMs, wrap);
 }
 
 /** Powers `card` on and returns once its agent runs. */
-export async function openCard(card: Card, timeoutMs: number): Promise<Session> {
+export async function openCard(
+  card: Card,
+  timeoutMs: number,
+  wrap: Wrap = (line) => line,
+): Promise<Session> {
   const [line] = card.lines;
   if (line === undefined) throw new Failure("rig.missing", "the simulated card has no serial line");
-  const link = new Link(line.host, card.clock, { timeoutMs, firstSequence: 0 });
+  const link = new Link(wrap(line.host), card.clock, { timeoutMs, firstSequence: 0 });
   let running = true;
   const turn = (): void => {
     if (!running) return;

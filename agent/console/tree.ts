@@ -6,14 +6,26 @@ import { mustConfirm } from "./context.ts";
 import { doctor } from "./doctor.ts";
 import { listExits, showExits } from "./exits.ts";
 import { explainFile, wdtExplain } from "./explain.ts";
+import { getFile } from "./files.ts";
 import { echo, hello, reset, resetEffect } from "./hello.ts";
 import { milliseconds, positive, seconds, whole } from "./numbers.ts";
 import { protect } from "./protect.ts";
 import { followReports, parseSince, reports } from "./reports.ts";
 import { injectFault, rigFaults } from "./rig.ts";
 import type { GlobalOptions, Run } from "./run.ts";
+import { type SettingsOptions, settings } from "./settings.ts";
 import { status } from "./status.ts";
-import { teeCrash, teeStatus } from "./tee.ts";
+import {
+  recoverEffect,
+  teeCrash,
+  teeCrashes,
+  teeRecover,
+  teeSessions,
+  teeStatus,
+  teeUnquarantine,
+  unquarantineEffect,
+} from "./tee.ts";
+import { plantLines, portOptions, portsHelp } from "./treelines.ts";
 import {
   disarmEffect,
   holdEffect,
@@ -37,8 +49,8 @@ const byDefault = "kennel";
 export function plant(run: Run, hear: (text: string) => void): Command {
   const program = new Command("kennel")
     .description("Asks and commands a card's resilience agent over its serial line.")
-    .version(__VERSION__, "--version", "print the version")
-    .option("--port <path>", "serial port of the card (or set KENNEL_PORT)")
+    .version(__VERSION__, "--version", "print the version");
+  portOptions(program)
     .option("--baud <number>", "its speed in bits per second", whole, baudDefault)
     .option("--sim", "take a private simulated card instead")
     .option("--seed <number>", "seed of the simulated card", whole, 1)
@@ -61,6 +73,7 @@ export function plant(run: Run, hear: (text: string) => void): Command {
   plantReports(program, run, globals);
   plantAccess(program, run, globals);
   plantRig(program, run, globals);
+  plantLines(program, run, globals);
   plantSimulated(program, run, globals);
   plantHelp(program, run);
   return program;
@@ -92,11 +105,27 @@ function plantCard(program: Command, run: Run, globals: Globals): void {
   program
     .command("reset")
     .description("restart the card")
+    .option("--force", "although somebody holds the card")
     .option("--yes", "really")
-    .action(({ yes }: Confirmed) => {
+    .action(({ yes, force }: Confirmed & { force?: true }) => {
       mustConfirm(yes, resetEffect);
-      return run.onLine(globals(), ({ link }) => reset(link));
+      return run.onLine(globals(), ({ link }) => reset(link, force));
     });
+  program
+    .command("get <file>")
+    .description("a file of the card: /journal, /log, /timeline.svg, /crash/0; any SMP server")
+    .option("--out <file>", "into this file instead of onto the screen")
+    .action((file: string, { out }: { out?: string }) =>
+      run.onLine(globals(), ({ link }) => getFile(link, file, out)),
+    );
+  program
+    .command("settings [name] [value]")
+    .description("the card's settings; with a value, change one")
+    .option("--default", "back to what the card's settings file says")
+    .option("--save", "keep what is set over restarts of the agent")
+    .action((name: string | undefined, value: string | undefined, options: SettingsOptions) =>
+      run.onLine(globals(), ({ link }) => settings(link, run.paint, name, value, options)),
+    );
 }
 
 function plantBoot(program: Command, run: Run, globals: Globals): void {
@@ -167,6 +196,30 @@ function plantTee(program: Command, run: Run, globals: Globals): void {
     .description("its state, its sessions and its crashes")
     .action(() => run.onCard(globals(), teeStatus));
   tee
+    .command("sessions")
+    .description("its sessions with the security services")
+    .action(() => run.onCard(globals(), teeSessions));
+  tee
+    .command("crashes")
+    .description("its latest crashes, and what they were answered with")
+    .action(() => run.onCard(globals(), teeCrashes));
+  tee
+    .command("recover")
+    .description("restore a TEE that was given up, and forgive what was held against it")
+    .option("--yes", "really")
+    .action(({ yes }: Confirmed) => {
+      mustConfirm(yes, recoverEffect);
+      return run.onCard(globals(), teeRecover);
+    });
+  tee
+    .command("unquarantine [command]")
+    .description("allow a command that crashed it again, such as keystore#7; all without a name")
+    .option("--yes", "really")
+    .action((name: string | undefined, { yes }: Confirmed) => {
+      mustConfirm(yes, unquarantineEffect(name));
+      return run.onCard(globals(), (card) => teeUnquarantine(card, name));
+    });
+  tee
     .command("crash")
     .description("crash it; only simulated cards and lab images do that")
     .action(() => run.onCard(globals(), teeCrash));
@@ -227,6 +280,7 @@ interface SimulatedArguments {
   readonly pace?: number;
   readonly day?: true;
   readonly whileStdin?: true;
+  readonly recording?: string;
 }
 
 function plantSimulated(program: Command, run: Run, globals: Globals): void {
@@ -240,14 +294,16 @@ function plantSimulated(program: Command, run: Run, globals: Globals): void {
     .option("--day", "play one day in the life: crashes, a hang, resets")
     .option("--for <seconds>", "end by itself", seconds)
     .option("--while-stdin", "end when stdin does")
+    .option("--recording <file>", "not simulated, but as `--record` wrote it down")
     .action(async (options: SimulatedArguments) => {
       const { card } = await import("./card.ts");
       const forMs = milliseconds(options.for) ?? Infinity;
-      const { pace = 1, day = false, whileStdin = false } = options;
+      const { pace = 1, day = false, whileStdin = false, recording } = options;
       const { seed } = globals();
-      await run.print(
-        await card({ seed, pace, day, forMs, stop, whileStdin, terminal, json: isJson }),
-      );
+      const common = { pace, forMs, stop, whileStdin, terminal, json: isJson };
+      if (recording === undefined) return run.print(await card({ ...common, seed, day }));
+      const { recordedCard } = await import("./playcard.ts");
+      await run.print(await recordedCard({ ...common, file: recording }));
     });
   program
     .command("demo")
@@ -268,8 +324,9 @@ function plantSimulated(program: Command, run: Run, globals: Globals): void {
 function plantHelp(program: Command, run: Run): void {
   program
     .command("help [topic...]")
-    .description("about a command; `help exit-codes` lists the exit statuses")
+    .description("about a command; `help exit-codes` lists exit statuses, `help ports` ports")
     .action(async (topic: string[]) => {
+      if (topic.join(" ") === "ports") return run.print(portsHelp(run.paint));
       if (topic.join(" ") !== "exit-codes") return find(program, topic).help();
       const exits = listExits();
       await run.print({ data: { exits }, text: showExits(exits, run.paint) });

@@ -41,6 +41,13 @@ export type Handlers = {
 export const halfFrameMs = 3000;
 /** Requests answered from one packet; more are refused. */
 const requestsPerPacketMax = 8;
+/**
+ * An answer that comes later than this is none: its client has given it up, and would take it for
+ * the answer to what it asked since (smpclient waits 2.5 s, smpmgr 2 s).
+ */
+export const answerWithinMs = 2000;
+/** What waited on the lines while the agent stood still arrives within this time. */
+const catchUpMs = 250;
 
 /** One serial line with whoever is at its other end. */
 export class Line {
@@ -50,21 +57,58 @@ export class Line {
   /** Frames that could not be sent because the host does not read. */
   dropped = 0;
   lastByteMs = 0;
+  /** Text that had come over this line when something was last sent. */
+  private textBytes = 0;
+  private readonly counts = { requests: 0, refused: 0, late: 0, bytes: 0, peak: 0 };
 
   constructor(port: Port) {
     this.port = port;
   }
 
   send(bytes: Uint8Array): boolean {
-    const sent = this.port.write(enframe(bytes));
+    const { textBytes } = this.deframer.seen;
+    // Who types here has an echo or a prompt on the line, and some clients find a frame only where
+    // a line begins.
+    const sent = this.port.write(
+      textBytes === this.textBytes ? enframe(bytes) : onFreshLine(bytes),
+    );
+    this.textBytes = textBytes;
     if (!sent) this.dropped += 1;
+    this.counts.peak = Math.max(this.counts.peak, this.port.waitingBytes);
     return sent;
+  }
+
+  count(what: "requests" | "refused" | "late" | "bytes", by = 1): void {
+    this.counts[what] += by;
+  }
+
+  /** What came over this line since it was opened, for the statistics. */
+  counters(): Record<string, number> {
+    const { messages, textBytes, skippedBytes, bad } = this.deframer.seen;
+    const { requests, refused, late, bytes, peak } = this.counts;
+    return {
+      bytes,
+      packets: messages,
+      requests,
+      refused,
+      late,
+      text_bytes: textBytes,
+      skipped_bytes: skippedBytes,
+      frames_bad: [...bad.values()].reduce((sum, count) => sum + count, 0),
+      crc_bad: bad.get("crc") ?? 0,
+      answers_dropped: this.dropped,
+      waiting_peak: peak,
+    };
   }
 }
 
-/** Commands by "group/id", for finding what a request asks. */
+/** Commands by "group/id/operation", for finding what a request asks. */
 const byId = new Map<string, CommandName>(
-  Object.entries(commands).map(([name, { group, id }]) => [`${group}/${id}`, name as CommandName]),
+  Object.entries(commands).flatMap(([name, { group, id, op }]) =>
+    (op === "either" ? (["read", "write"] as const) : [op]).map((one) => {
+      return [`${group}/${id}/${one}`, name as CommandName] as const;
+    }),
+  ),
 );
 
 export interface HostIo {
@@ -86,6 +130,8 @@ export class HostHead {
   readonly lines: Line[] = [];
   private readonly io: HostIo;
   private readonly handlers: Handlers;
+  /** Requests that come before this are too old to be answered, ms. */
+  private staleUntilMs = 0;
 
   constructor(io: HostIo, handlers: Handlers) {
     this.io = io;
@@ -112,10 +158,19 @@ export class HostHead {
       line.deframer.reset();
     }
     line.lastByteMs = nowMs;
+    line.count("bytes", bytes.length);
     for (const found of line.deframer.push(bytes)) {
       if (found.kind === "message") this.packet(line, found.bytes);
       else if (found.kind === "bad") this.io.emit({ kind: "link:bad", problem: found.reason });
     }
+  }
+
+  /**
+   * The agent could do nothing for `ms`: what hosts asked meanwhile is neither obeyed nor answered
+   * any more, as nobody waits for it.
+   */
+  stoodStill(ms: number): void {
+    if (ms > answerWithinMs) this.staleUntilMs = this.io.clock.now() + catchUpMs;
   }
 
   /** When a line next needs attention without any event. */
@@ -142,10 +197,13 @@ export class HostHead {
 
   private packet(line: Line, bytes: Uint8Array): void {
     const parsed = parsePacket(bytes);
+    if (this.io.clock.now() < this.staleUntilMs) return line.count("late", parsed.length);
+    line.count("requests", parsed.length);
     for (const item of parsed.slice(0, requestsPerPacketMax)) {
       if (item.kind === "bad") {
         this.io.emit({ kind: "link:bad", problem: item.reason });
         if (item.header === undefined) continue;
+        line.count("refused");
         line.send(encodeMessage({ ...responseHeader(item.header), body: { rc: item.rc } }));
       } else if (item.header.op === "read" || item.header.op === "write") {
         line.send(this.answer(line, item));
@@ -165,24 +223,22 @@ export class HostHead {
       return answer;
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
-      return message(errorBody(request.header, error));
+      line.count("refused");
+      return message(errorBody(request, error));
     }
   }
 
   private handle(line: Line, request: Request, actor: Actor | null): Record<string, unknown> {
     const { group, command: id, op } = request.header;
-    const name = byId.get(`${group}/${id}`);
-    if (name === "access.signed" && actor === null && op === "write") {
+    const name = byId.get(`${group}/${id}/${op}`);
+    if (name === "access.signed" && actor === null) {
       return this.signed(line, check(commands[name].request, request.body, name).cose);
     }
     const handler = name === undefined ? undefined : this.handlers[name];
     if (name === undefined || handler === undefined) {
-      throw new Failure("wire.unsupported", `group ${group} command ${id}`);
+      throw new Failure("wire.unsupported", `there is no ${op} of group ${group} command ${id}`);
     }
     const wanted: Command<unknown, unknown> = commands[name];
-    if (wanted.op !== "either" && wanted.op !== op) {
-      throw new Failure("wire.unsupported", `${name} is a ${wanted.op}`);
-    }
     const body = check(wanted.request, request.body, name);
     this.io.access.allow(name, line, actor);
     type Answer = (body: unknown, line: Line, actor: Actor | null) => Record<string, unknown>;
@@ -201,9 +257,17 @@ export class HostHead {
       return this.handle(line, inner, actor);
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
-      return errorBody(inner.header, error);
+      return errorBody(inner, error);
     }
   }
+}
+
+function onFreshLine(message: Uint8Array): Uint8Array {
+  const frame = enframe(message);
+  const bytes = new Uint8Array(frame.length + 1);
+  bytes[0] = 0x0a;
+  bytes.set(frame, 1);
+  return bytes;
 }
 
 /** A report as it is sent unasked: a read response of the report group. */

@@ -9,7 +9,7 @@ import type { Cause, Stage } from "../machines/bootrecord.ts";
 import { stageNames } from "../machines/bootrecord.ts";
 import { decodeMap, encodeMap } from "../wire/cbor.ts";
 import { seal, unseal } from "../wire/seal.ts";
-import { check, int, list, map, oneOf, text } from "../wire/shape.ts";
+import { check, type Infer, int, list, map, oneOf, text } from "../wire/shape.ts";
 
 /** First bytes of the file; see wire/seal.ts. */
 const magic = "KNLL";
@@ -51,6 +51,8 @@ export class LastWords {
   private spent = false;
   /** This boot has spoken. */
   private stored = false;
+  /** What the boot before left, where this agent found it; for its crash file. */
+  previous: Infer<typeof shape> | null = null;
 
   constructor(disk: Disk) {
     this.disk = disk;
@@ -92,6 +94,7 @@ export class LastWords {
     const found = this.attempt(() => check(shape, decodeMap(opened.data), "last words"));
     if (found === undefined || found.machine === machine) return null;
     if (previous !== undefined && found.boot !== previous) return null;
+    this.previous = found;
     const { boot, cause, culprit, stage, atMs, refreshedMs, deadlineMs, events } = found;
     return {
       kind: "boot:last_words",

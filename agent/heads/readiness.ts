@@ -74,6 +74,11 @@ export class ReadinessHead {
     return Math.max(startMs + plan.settleMs, this.lookedMs + Math.min(plan.settleMs, 1000));
   }
 
+  /** The time this boot has to become ready, from its start, ms; too late it changes nothing. */
+  allow(deadlineMs: number): void {
+    this.send({ kind: "deadline", atMs: this.io.clock.now(), deadlineMs });
+  }
+
   private send(event: readiness.Event): void {
     const next = step(readiness.table, this.state, event);
     this.state = next.state;

@@ -152,6 +152,7 @@ export class DeviceTee implements Tee {
       case "restore_hardware":
         return this.restarter.restoreHardware(operation.handle, done);
       case "restart":
+        if (operation.rung === "tee_os") this.helpers.prepare();
         return this.restarter.restart(operation.rung, done);
       case "reattach":
         return this.restarter.reattach(done);

@@ -30,6 +30,11 @@ export function sharers(path: string): Holder[] {
   return describe(openers(path));
 }
 
+/** What /proc knows of a process; null when it is gone or may not be looked at. */
+export function processOf(pid: number): Holder | null {
+  return inspect(pid) ?? null;
+}
+
 /** "pid 4127 (minicom, user lab3, running for 2 h)" */
 export function nameHolder(holder: Holder): string {
   const { pid, command, user } = holder;

@@ -1,7 +1,9 @@
 import { closeSync, constants, openSync, readdirSync, readSync, statSync } from "node:fs";
 import { hostname, machine, release, type, version } from "node:os";
 import { join } from "node:path";
+import { native } from "../../native/index.ts";
 import { efiVariables, readVariable } from "./efivars.ts";
+import { ownThreads, type Thread } from "./threads.ts";
 
 /** What the agent asks of the machine it runs on, beyond its devices. */
 export interface Platform {
@@ -34,7 +36,19 @@ export interface Platform {
   /** Asks the operating system for an orderly reboot. Returns at once. */
   reboot(): void;
   /** Fields of `uname`, for SMP os info. */
-  names(): { os: string; host: string; release: string; version: string; machine: string };
+  names(): {
+    os: string;
+    host: string;
+    release: string;
+    version: string;
+    machine: string;
+    /** What the hardware calls itself; `unknown` where it does not. */
+    platform: string;
+  };
+  /** The agent's own threads, the first one first. */
+  threads(): Thread[];
+  /** Sets the date, in milliseconds since 1970. Why that did not work; null when it did. */
+  setDate(ms: number): string | null;
 }
 
 /** So much of a crash record is looked through. */
@@ -133,8 +147,29 @@ export class LinuxPlatform implements Platform {
       release: release(),
       version: version(),
       machine: machine(),
+      platform: hardwareName(),
     };
   }
+
+  threads(): Thread[] {
+    return ownThreads();
+  }
+
+  setDate(ms: number): string | null {
+    try {
+      native().setDate(ms);
+      return null;
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  }
+}
+
+/** A device tree's model ends with a zero byte. Source: Documentation/ABI/testing/sysfs-*. */
+function hardwareName(): string {
+  const model = readText("/proc/device-tree/model").replaceAll("\0", "");
+  const name = model === "" ? readText("/sys/class/dmi/id/product_name") : model;
+  return name === "" ? "unknown" : name;
 }
 
 function readText(path: string): string {

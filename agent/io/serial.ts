@@ -2,19 +2,23 @@
  * A serial port as a `Port`. Every opening makes a new object: what is written while closed would
  * be sent to the next device, so writes are gated on the state of the line.
  */
-import { read } from "node:fs";
+import { read, realpathSync } from "node:fs";
 import { promisify } from "node:util";
 import type { LinuxOpenOptions } from "@serialport/bindings-cpp";
 import { LinuxBinding } from "@serialport/bindings-cpp/dist/linux";
 import { unixRead } from "@serialport/bindings-cpp/dist/unix-read";
 import { SerialPortStream } from "@serialport/stream";
-import type { Failure } from "../errors.ts";
+import { native } from "../../native/index.ts";
+import { Failure } from "../errors.ts";
 import { type Port, portQueueBytesMax } from "./port.ts";
 import { obstacle, openFailure } from "./serialfault.ts";
 
 export interface SerialOptions {
   /** Bits per second; a pty takes any. */
   readonly baud: number;
+  /** Control lines to set or to clear once open; those not given stay as the system has them. */
+  readonly dtr?: boolean;
+  readonly rts?: boolean;
 }
 
 /** One read at a time; a line at 12 MBd brings 5 kB in the time a busy loop takes to turn. */
@@ -43,9 +47,10 @@ const hangUpBinding: typeof LinuxBinding = {
 };
 
 /**
- * Opens `path` raw, 8N1, under an exclusive flock, without touching DTR or RTS beyond what the
- * kernel does. Calls `done` once, later, with the port or with a Failure: port.missing,
- * port.permission, port.busy (naming the holder), port.lost, usage.invalid (baud rate).
+ * Opens `path` raw, 8N1, under an exclusive flock and TIOCEXCL, without touching DTR or RTS beyond
+ * what the kernel does, unless asked. Calls `done` once, later, with the port or with a Failure:
+ * port.missing, port.permission, port.busy (naming the holder), port.lost, usage.invalid (baud
+ * rate, control lines).
  */
 export function openSerial(
   path: string,
@@ -67,9 +72,50 @@ export function openSerial(
     highWaterMark: readBytesMax,
   });
   stream.open((error) => {
-    if (error) done(openFailure(path, options.baud, error));
-    else done(new SerialPort(path, stream));
+    if (error) return done(openFailure(path, options.baud, error));
+    const port = new SerialPort(path, stream);
+    const problem = setControlLines(path, stream, options);
+    if (problem === null) return done(port);
+    port.close();
+    done(problem);
   });
+}
+
+/**
+ * Bars also those who ask for no lock, while the port is open. Not on a pty: there the bar would
+ * outlive us, as its maker has it open too. Best effort: the lock is what counts.
+ */
+function setExclusive(path: string, stream: SerialPortStream, on: boolean): void {
+  try {
+    const fd = descriptor(stream);
+    if (fd === null || realpathSync(path).startsWith("/dev/pts/")) return;
+    native().exclusive(fd, on);
+  } catch {
+    // No addon here, or a device that knows no such thing.
+  }
+}
+
+/** Null once the port is closed. */
+function descriptor(stream: SerialPortStream): number | null {
+  return (stream.port as { fd?: number | null } | undefined)?.fd ?? null;
+}
+
+/** What could not be set; null when all that was asked for is. */
+function setControlLines(
+  path: string,
+  stream: SerialPortStream,
+  { dtr, rts }: SerialOptions,
+): Failure | null {
+  try {
+    const fd = descriptor(stream) ?? -1;
+    if (dtr !== undefined) native().controlLine(fd, "dtr", dtr);
+    if (rts !== undefined) native().controlLine(fd, "rts", rts);
+    return null;
+  } catch (cause) {
+    if (cause instanceof Failure) return cause;
+    const message = `${path} has no control lines to set (${(cause as Error).message}).`;
+    return new Failure("usage.invalid", message, { cause, evidence: { port: path } });
+  }
 }
 
 class SerialPort implements Port {
@@ -83,6 +129,7 @@ class SerialPort implements Port {
   constructor(name: string, stream: SerialPortStream) {
     this.name = name;
     this.stream = stream;
+    setExclusive(name, stream, true);
     stream.on("close", (error: Error | null | undefined) => this.end(lossCause(name, error)));
     stream.on("error", (error: Error) => this.end(lossCause(name, error)));
     // Reading goes on without a listener: it is how the end of the line is noticed.
@@ -134,6 +181,7 @@ class SerialPort implements Port {
       stream.destroy();
       return;
     }
+    setExclusive(this.name, stream, false);
     // A peer that stopped reading would keep a close waiting for the rest to go out.
     const close = (): void => stream.close(() => stream.destroy());
     if (this.waiting > 0) stream.flush(close);

@@ -85,10 +85,26 @@ function busy(path: string): Failure {
     found.length > 0
       ? `held by ${found.map(nameHolder).join(" and ")}`
       : "held by a process that this user may not see (try: sudo fuser -v)";
-  const advice = "Two readers would split the bytes between them: end that program first.";
+  const advice =
+    found.map(({ pid }) => brokerHint(pid)).find((hint) => hint !== "") ??
+    "Two readers would split the bytes between them: end that program first, or wait for it with " +
+      "--wait-lock.";
   return new Failure("port.busy", `port busy: ${path} ${who}. ${advice}`, {
     evidence: { port: path, holders: found },
   });
+}
+
+/** A broker's port is there to be shared; "" for all other holders. */
+function brokerHint(pid: number): string {
+  try {
+    const words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+    if (!words.includes("serve")) return "";
+    const socket = words[words.indexOf("--socket") + 1];
+    const path = words.includes("--socket") && socket !== undefined ? socket : "SOCKET";
+    return `It is shared: attach with --port unix:${path}.`;
+  } catch {
+    return "";
+  }
 }
 
 function groupName(gid: number): string {

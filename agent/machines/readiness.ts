@@ -55,7 +55,9 @@ export type State =
 
 export type Event =
   | { kind: "result"; atMs: number; name: string; ok: boolean; value: string }
-  | { kind: "tick"; atMs: number };
+  | { kind: "tick"; atMs: number }
+  /** The boot is to be ready by then, counted from the start, ms. */
+  | { kind: "deadline"; atMs: number; deadlineMs: number };
 
 export type Effect =
   | { kind: "run"; name: string }
@@ -163,6 +165,10 @@ function noted<S extends State>(state: S, event: At<"result">): Next {
   return to<State, Effect>({ ...state, checks: answered(state, event) });
 }
 
+function replanned<S extends State>(state: S, { deadlineMs }: At<"deadline">): Next {
+  return to<State, Effect>({ ...state, plan: { ...state.plan, deadlineMs } });
+}
+
 function settleTick(state: Extract<State, { kind: "settling" }>, { atMs }: At<"tick">): Next {
   const { checks, effects } = programs(state, atMs);
   return settle(state, checks, atMs, effects);
@@ -184,8 +190,8 @@ function lateTick(state: Extract<State, { kind: "late" }>, { atMs }: At<"tick">)
 
 /** The whole machine: a row per state, a column per event. */
 export const table: Table<State, Event, Effect> = {
-  settling: { result: noted, tick: settleTick },
-  ready: { result: noted, tick: watchTick },
-  withdrawn: { result: noted, tick: watchTick },
-  late: { result: noted, tick: lateTick },
+  settling: { result: noted, tick: settleTick, deadline: replanned },
+  ready: { result: noted, tick: watchTick, deadline: replanned },
+  withdrawn: { result: noted, tick: watchTick, deadline: replanned },
+  late: { result: noted, tick: lateTick, deadline: replanned },
 };

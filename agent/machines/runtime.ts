@@ -8,69 +8,11 @@ import type { AgentEvent } from "../events.ts";
 import { hardwareFor, type Judgement, type Via } from "./criteria.ts";
 import { type Step, stay, type Table, to } from "./fsm.ts";
 import { promiseRangeMs, type RuntimeConfig } from "./runtimeconfig.ts";
-import { type Slack, slackAfter } from "./slack.ts";
-import { overdue, rebased, type Task, withCheckIn, withLate, withTask } from "./tasks.ts";
+import type { Effect, Event, Operation, Running, State } from "./runtimestate.ts";
+import { slackAfter } from "./slack.ts";
+import { overdue, rebased, withCheckIn, withLate, withTask } from "./tasks.ts";
 
-/** What every state carries. */
-export interface Guard {
-  readonly config: RuntimeConfig;
-  readonly judgement: Judgement;
-  readonly tasks: readonly Task[];
-}
-
-/** What the states with a running countdown carry. */
-export interface Running extends Guard {
-  readonly via: Via;
-  /** T1 as granted. */
-  readonly hardwareMs: number;
-  readonly promiseMs: number;
-  readonly checkedInMs: number;
-  /** checkedInMs + T2: when the reset is promised. */
-  readonly deadlineMs: number;
-  readonly slack: Slack;
-}
-
-export type State =
-  | ({ kind: "idle" } & Guard)
-  | ({ kind: "arming"; promiseMs: number } & Guard)
-  | ({ kind: "armed" } & Running)
-  | ({ kind: "holding"; untilMs: number; by: string } & Running)
-  | ({
-      kind: "withheld";
-      culprit: string;
-      sinceMs: number;
-      final: boolean;
-      warned: boolean;
-    } & Running)
-  | ({ kind: "unprotected"; because: string } & Guard);
-
-export type Event =
-  | { kind: "arm"; atMs: number; promiseMs: number }
-  | { kind: "opened"; atMs: number; grantedMs: number; askedMs: number }
-  | { kind: "failed"; atMs: number; operation: Operation; problem: string }
-  | { kind: "task"; atMs: number; name: string; everyMs: number }
-  | { kind: "check_in"; atMs: number; task: string }
-  | { kind: "tick"; atMs: number }
-  | { kind: "hold"; atMs: number; forMs: number; by: string }
-  | { kind: "withhold"; atMs: number; culprit: string }
-  | { kind: "disarm"; atMs: number; by: string }
-  | { kind: "disarmed"; atMs: number; by: string };
-
-/** What can go wrong with a device, as events name it. */
-export type Operation = "open" | "serve" | "refresh" | "disarm";
-
-export type Effect =
-  /** Open the device if it is not, ask it for `hardwareMs`, answer with `opened` or `failed`. */
-  | { kind: "open"; hardwareMs: number }
-  | { kind: "serve"; hardwareMs: number; promiseMs: number }
-  | { kind: "refresh" }
-  | { kind: "stop"; by: string }
-  | { kind: "note_cause"; culprit: string }
-  /** The last chance before the reset: keep what is known of it. */
-  | { kind: "last_words"; culprit: string; checkedInMs: number; deadlineMs: number }
-  | { kind: "clear_cause" }
-  | { kind: "report"; event: AgentEvent }
-  | { kind: "refuse"; code: Code; message: string };
+export type { Effect, Event, Operation, Running, State } from "./runtimestate.ts";
 
 type Next = Step<State, Effect>;
 
@@ -347,6 +289,14 @@ function disarmed(
   );
 }
 
+/** A pre-reset report that was told stays told. */
+function configure<S extends State>(
+  state: S,
+  { preResetMs, holdMaxMs }: { preResetMs: number; holdMaxMs: number },
+): Next {
+  return to<State, Effect>({ ...state, config: { ...state.config, preResetMs, holdMaxMs } });
+}
+
 function notArmed<S extends State>(state: S): Next {
   return refuse(state, "watchdog.state", "the watchdog is not armed");
 }
@@ -369,7 +319,13 @@ const finalWithhold = (
 ): Next => withhold(state, event, true);
 
 /** Cells that several rows share; each row still has every column, or it does not compile. */
-const common = { opened: stay, failed: stay, task: addTask, check_in: checkIn } as const;
+const common = {
+  opened: stay,
+  failed: stay,
+  task: addTask,
+  check_in: checkIn,
+  configure,
+} as const;
 const stopped = {
   ...common,
   tick: stay,

@@ -42,8 +42,10 @@ export interface TeeConfig extends LadderConfig {
   readonly escalateMaxMs: number;
 }
 
-/** Bound on services: what one status frame can show. */
-export const servicesMax = 32;
+/** Bound on services, each of which has a session: what opens one after another within a minute. */
+export const servicesMax = 64;
+/** So many are shown with the state, in one frame; `tee.sessions` has all. */
+export const shownMax = 32;
 
 /**
  * The usual configuration for these services. The measured values behind it are of OP-TEE on a

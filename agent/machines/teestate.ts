@@ -10,7 +10,7 @@ import type {
 } from "../io/tee.ts";
 import type { TeeState } from "../wire/commands.ts";
 import type { Call, CallClass, CallEffect, Service } from "./teecalls.ts";
-import type { TeeConfig } from "./teeconfig.ts";
+import { shownMax, type TeeConfig } from "./teeconfig.ts";
 import { recentAttempts } from "./teeladder.ts";
 import {
   attemptEndsMs,
@@ -294,7 +294,9 @@ export function statusOf(state: State, atMs: number): TeeState {
     restarts_in_window: restarts.reduce((sum, count) => sum + count, 0),
     in_flight: core.calls.length,
     powers: [...facts.powers, ...hardware],
-    sessions: core.services.map(({ name, session }) => ({ service: name, open: session !== null })),
+    sessions: core.services.slice(0, shownMax).map(({ name, session }) => {
+      return { service: name, open: session !== null };
+    }),
     quarantined: history.quarantined.map(nameOf),
   };
 }

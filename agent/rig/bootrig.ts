@@ -38,6 +38,8 @@ export interface BootSettings {
   readonly device?: "i6300esb" | "iTCO_wdt" | "none";
   /** The hardware is locked at hand-off (i6300esb). */
   readonly lock?: boolean;
+  /** How long the hook gives the agent; 20 s when absent. */
+  readonly adoptWithinMs?: number;
   /** What the loader does without a watchdog; `prefer` when absent. */
   readonly policy?: "prefer" | "require";
   /** How long the loader waits for a key, and how long a person may hold the boot. */

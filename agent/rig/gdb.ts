@@ -1,7 +1,7 @@
 /**
  * A processor of QEMU's, looked at and changed from outside: a small client of its gdbstub. Source:
  * the remote serial protocol ("Debugging with GDB", appendix E) as gdbstub.c of QEMU 7.2 speaks it.
- * To open the connection stops the card, its clocks and its watchdog as well, until `go`, `close`.
+ * To open the connection stops the card with its clocks and its watchdog, until `go` or `close`.
  */
 import net from "node:net";
 import { Failure } from "../errors.ts";

@@ -26,6 +26,8 @@ export interface Stopped {
 interface Processor {
   /** Jumps to itself. */
   readonly jump: Uint8Array;
+  /** Sleeps until an interrupt, again and again: as good, and the host has its processor back. */
+  readonly sleep: Uint8Array;
   /** The registers' numbers in QEMU's description, and how many bytes the flags have. */
   readonly counter: number;
   readonly flags: { readonly number: number; readonly bytes: number };
@@ -39,6 +41,7 @@ const processors: Readonly<Record<Machine["arch"], Processor>> = {
   // gdb-xml/i386-64bit.xml: rip, eflags, cs. Source of the bits: Intel SDM volume 1, 3.4.3.
   x64: {
     jump: Uint8Array.of(0xeb, 0xfe),
+    sleep: Uint8Array.of(0xf4, 0xeb, 0xfd),
     counter: 16,
     flags: { number: 17, bytes: 4 },
     deaf: (flags) => flags & ~0x200n,
@@ -47,6 +50,7 @@ const processors: Readonly<Record<Machine["arch"], Processor>> = {
   // gdb-xml/aarch64-core.xml: pc, cpsr. Source of the bits: Arm ARM, C5.2: DAIF and M.
   arm64: {
     jump: Uint8Array.of(0x00, 0x00, 0x00, 0x14),
+    sleep: Uint8Array.of(0x7f, 0x20, 0x03, 0xd5, 0xff, 0xff, 0xff, 0x17),
     counter: 32,
     flags: { number: 33, bytes: 4 },
     deaf: (flags) => flags | 0x3c0n,
@@ -82,9 +86,10 @@ async function placeOf(gdb: Gdb, { counter, privilege }: Processor): Promise<Sto
 }
 
 async function stopMachine(gdb: Gdb, processor: Processor): Promise<Stopped> {
-  const { jump, flags, deaf } = processor;
+  const { jump, sleep, flags, deaf } = processor;
   const found = await placeOf(gdb, processor);
-  await gdb.write(found.address, jump);
+  // A program may not sleep.
+  await gdb.write(found.address, found.place === "program" ? jump : sleep);
   await gdb.setRegister(flags.number, deaf(await gdb.register(flags.number)), flags.bytes);
   return found;
 }

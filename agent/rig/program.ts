@@ -13,6 +13,8 @@ npm run rig -- run --all [--rig NAME]      all of them; the rig is sim unless na
 npm run rig -- --list                      rows that they show, names, and rigs that can
 npm run rig -- lockstep [...]              the simulated watchdog beside an emulated one
 npm run rig -- sweep [...]                 boots that are hung at one instant after the other
+npm run rig -- campaign NAME [--seed N] [--runs N] [--bug NAME]
+                                           many seeded runs that break it; NAME: tee
 
 exit: 0 all passed or skipped, 1 a card failed, 2 wrong usage, 11 the rig failed
 `;

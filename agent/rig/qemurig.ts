@@ -3,11 +3,11 @@ import fs from "node:fs";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Link } from "../console/link.ts";
+import { recordedPort } from "../console/recorder.ts";
 import { openPort } from "../console/session.ts";
 import { Failure } from "../errors.ts";
 import { RealClock } from "../io/clock.ts";
 import type { CommandName, RequestOf, ResponseOf } from "../wire/commands.ts";
-import { loggedPort } from "./framelog.ts";
 import { type GuestImage, prepareGuest } from "./guest.ts";
 import {
   agentEnded,
@@ -143,9 +143,10 @@ export class QemuRig implements Rig {
     if (!inserted) return;
     const log = (text: string): void =>
       fs.appendFileSync(path.join(this.logFolder, "frames.log"), text);
-    const port = loggedPort(await openPort(this.card.serialPath, baud), () => this.now(), log);
+    const port = await openPort(this.card.serialPath, baud);
+    const recorded = recordedPort(port, () => this.now(), `rig:${this.now().toFixed(1)}ms`, log);
     const clock = new RealClock();
-    this.link = new Link(port, clock, { timeoutMs: answerMs, firstSequence: 0 });
+    this.link = new Link(recorded, clock, { timeoutMs: answerMs, firstSequence: 0 });
     this.key?.signFor(this.link, clock);
   }
 

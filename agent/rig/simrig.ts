@@ -2,11 +2,11 @@
 import fs from "node:fs";
 import path from "node:path";
 import { Link } from "../console/link.ts";
+import { recordedPort } from "../console/recorder.ts";
 import { Failure } from "../errors.ts";
 import { itcoModel } from "../sim/watchdogmodels.ts";
 import { simConfig, World } from "../sim/world.ts";
 import type { CommandName, RequestOf, ResponseOf } from "../wire/commands.ts";
-import { loggedPort } from "./framelog.ts";
 import {
   AgentEnded,
   CardFailed,
@@ -99,11 +99,8 @@ export class SimRig implements Rig {
     this.link = null;
     const [line] = this.card.lines;
     if (!inserted || line === undefined) return;
-    const port = loggedPort(
-      line.host,
-      () => this.now(),
-      (text) => this.log("frames.log", text),
-    );
+    const log = (text: string): void => this.log("frames.log", text);
+    const port = recordedPort(line.host, () => this.now(), `virtual:${this.now()}ms`, log);
     this.link = new Link(port, this.card.clock, { timeoutMs: answerMs, firstSequence: 0 });
     this.key?.signFor(this.link, this.card.clock);
   }

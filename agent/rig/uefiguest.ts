@@ -80,8 +80,6 @@ async function makeProgramsDisk(disk: string, entries: readonly Entry[]): Promis
   }
 }
 
-/** How long the hook gives the agent, s. */
-export const adoptWithinS = 20;
 /** Followed by the hand-off record as hexadecimal digits. */
 export const handOffSaid = "guest: hand-off";
 const efivars = "/sys/firmware/efi/efivars";
@@ -128,7 +126,7 @@ if [ "$(word hook)" = no ]; then
 else
   # The hook loads what it decides about; what that needs is loaded before.
   [ "$(word driver)" = none ] || without="watchdog $(word driver)" load "$(word driver)"
-  printf 'insmod_from=${places.modules}\\nadopt_within=${adoptWithinS}\\n' >/etc/kennel/boot.conf
+  printf 'insmod_from=${places.modules}\\nadopt_within=%s\\n' "$(word adopt)" >/etc/kennel/boot.conf
   sh /boot-hook.sh || stay "is stopped by the hook"
   sed 's/^/hook: /' /run/kennel/boot-hook
 fi

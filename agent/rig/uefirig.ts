@@ -27,6 +27,9 @@ ${agent}
 [ "$fault" = agent_dies ] && ${killAgent} && stay has no agent
 ${obey}`;
 
+/** How long the hook gives the agent, where a story does not say. */
+const adoptWithinMs = 20_000;
+
 /** Faults that the initrd acts out, told on the kernel's command line. */
 const guestFaults: readonly BootFault[] = [
   "kernel_panics",
@@ -191,6 +194,7 @@ function configurationOf(settings: BootSettings, console: string): string {
   const words = [
     console,
     `kennel.driver=${device}`,
+    `kennel.adopt=${(settings.adoptWithinMs ?? adoptWithinMs) / 1000}`,
     ...(settings.withoutHook === true ? ["kennel.hook=no"] : []),
   ];
   const inGuest = fault !== undefined && guestFaults.includes(fault);

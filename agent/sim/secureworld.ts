@@ -130,6 +130,26 @@ export class SecureWorld {
     else this.run(job);
   }
 
+  /**
+   * Ends these at once, with their effects, wherever they stand: of a process that is gone, which
+   * the kernel lets go only once its calls are over.
+   */
+  hurry(jobs: Iterable<Job>): void {
+    if (this.isDead) return;
+    for (const job of jobs) {
+      const at = this.queue.indexOf(job);
+      if (at >= 0) {
+        this.queue.splice(at, 1);
+        this.inside.add(job);
+        if (job.session !== null) job.session.inside += 1;
+      }
+      if (!this.inside.has(job) || job.takesMs === Infinity) continue;
+      job.cancel();
+      job.result ??= job.session?.instance.dead === true ? dead : job.work();
+      this.leave(job, job.result);
+    }
+  }
+
   canary(done: Done): Job {
     return this.job(this.model.times.canaryMs, null, () => success, done);
   }

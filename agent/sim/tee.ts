@@ -10,9 +10,14 @@ import type { SessionRef, Tee, TeeFacts, TeeOperation, TeeOutcome } from "../io/
 import { teeOrigin, teeRet } from "../machines/teesignals.ts";
 import type { Random } from "./random.ts";
 import { type Done, refused, SecureWorld, success } from "./secureworld.ts";
+import { SimHelper } from "./simhelper.ts";
 import type { Injected, TeeFaults, TeeModel } from "./teemodel.ts";
 
 const communication = refused(teeRet.communication, teeOrigin.communication);
+/** Made by firmware or by the agent itself; the canary has a process of its own. */
+const notOfHelper: readonly TeeOperation["kind"][] = [
+  ...(["save_hardware", "restore_hardware", "restart", "reattach", "canary"] as const),
+];
 /** Registers that firmware saves at a crash; values stay there. */
 const savedNames = ["CNTPS_CTL_EL1", "CNTPS_CVAL_EL1", "GICD_ISENABLER", "TZASC_REGION"];
 
@@ -44,6 +49,10 @@ export class SimTee implements Tee {
   /** Goes up with every power cycle, and with every death of the client process. */
   private life = 0;
   private client = 0;
+  private readonly helper = new SimHelper(() => this.closeAll());
+  /** An unbinding that will never return: no device, and no other registration. */
+  private unbinding = false;
+  private unloaded = false;
 
   constructor(clock: Clock, random: Random, model: TeeModel, faults: TeeFaults = {}) {
     this.clock = clock;
@@ -78,6 +87,12 @@ export class SimTee implements Tee {
     const end: Done = (outcome) => {
       if (client === this.client && !this.coresHalted) done(outcome);
     };
+    const isAsked = !notOfHelper.includes(operation.kind);
+    this.go(operation, isAsked ? this.helper.ask(operation.kind, end) : end);
+  }
+
+  private go(operation: TeeOperation, end: Done | null): void {
+    if (end === null) return;
     if (this.faults.crashesAt === operation.kind) {
       this.faults = { ...this.faults, crashesAt: undefined };
       this.inject("core_panic");
@@ -91,6 +106,7 @@ export class SimTee implements Tee {
       case "restart":
         return operation.rung === "tee_os" ? this.restartOs(end) : this.restartSupplicant(end);
       case "reattach":
+        if (this.unbinding) return;
         return this.later(times.reattachMs, () => end(this.reattach()));
       case "cancel":
         this.world.cancel(operation.call);
@@ -123,6 +139,14 @@ export class SimTee implements Tee {
         return this.newOs();
       case "supplicant_death":
         return this.world.killSupplicant();
+      case "helper_death":
+        return this.helper.die();
+      case "unbind":
+        this.unbinding ||= this.listed.size > 0;
+        return;
+      case "unload":
+        this.unloaded ||= this.listed.size === 0;
+        return;
       default:
         return assertNever(fault);
     }
@@ -136,6 +160,11 @@ export class SimTee implements Tee {
   /** The client process died: its calls end for nobody, and the kernel closes its sessions. */
   disconnect(): void {
     this.client += 1;
+    this.helper.forget();
+    this.closeAll();
+  }
+
+  private closeAll(): void {
     const open = [...this.listed.values()];
     this.listed.clear();
     if (!this.stale) for (const ref of open) this.world.close(ref.id, () => undefined);
@@ -145,12 +174,15 @@ export class SimTee implements Tee {
   powerCycle(): void {
     this.life += 1;
     this.client += 1;
+    this.helper.forget();
     this.listed.clear();
     this.world.powerCycle();
     this.stale = false;
     this.restarting = false;
     this.dirty = false;
     this.coresHalted = false;
+    this.unbinding = false;
+    this.unloaded = false;
   }
 
   private later(ms: number, act: () => void): void {
@@ -171,6 +203,10 @@ export class SimTee implements Tee {
       if (!this.listed.has(key)) return this.later(kernelMs, () => end(failure("EINVAL")));
       if (operation.kind === "close") this.listed.delete(key);
     }
+    const isOpening = operation.kind === "open" || operation.kind === "canary";
+    if (isOpening && (this.unbinding || this.unloaded)) {
+      return this.later(kernelMs, () => end(failure("ENOENT")));
+    }
     if (this.stale && !this.world.isDead) {
       return this.later(kernelMs, () => end(communication));
     }
@@ -179,9 +215,9 @@ export class SimTee implements Tee {
         const { client } = this;
         const listing: Done = (outcome) => {
           const { session } = outcome;
-          if (session !== undefined && client === this.client) {
-            this.listed.set(keyOf(session), session);
-          }
+          const isOurs = client === this.client;
+          if (session !== undefined && isOurs) this.listed.set(keyOf(session), session);
+          else if (session !== undefined) this.world.close(session.id, () => undefined);
           end(outcome);
         };
         return this.world.enter(this.world.open(operation.service, operation.context, listing));
@@ -262,6 +298,7 @@ export class SimTee implements Tee {
     if (this.listed.size > 0 || this.faults.heldByOthers === true) return failure("EAGAIN");
     if (this.world.isDead) return failure("ENODEV");
     this.stale = false;
+    this.unloaded = false;
     this.world.startSupplicant();
     return success;
   }

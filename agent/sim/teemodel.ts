@@ -95,7 +95,13 @@ export type Injected =
   /** Somebody restarts the TEE OS under the driver, without a word. */
   | "silent_restart"
   /** The supplicant is killed and stays away. */
-  | "supplicant_death";
+  | "supplicant_death"
+  /** The process that makes the calls is killed: it ends when its calls do. */
+  | "helper_death"
+  /** Somebody unbinds the driver through sysfs: with a session open that never returns. */
+  | "unbind"
+  /** Somebody unloads the driver: refused while a session is open, else the device is gone. */
+  | "unload";
 
 /**
  * What the real thing does. The agent survives each of these: with restored services where a

@@ -8,7 +8,7 @@ import type { TeeOutcome } from "../io/tee.ts";
 import type { PipeParam, PipeReply, PipeRequest } from "../wire/teepipe.ts";
 import { type TwinControl, twinCaps } from "../wire/teetwin.ts";
 import { hash32 } from "./random.ts";
-import type { SecureWorld } from "./secureworld.ts";
+import type { Job, SecureWorld } from "./secureworld.ts";
 import { type SimService, simCommand } from "./teemodel.ts";
 
 /** TEE_IMPL_ID_OPTEE. */
@@ -97,6 +97,7 @@ export class TwinClient {
   private readonly firstContext: number;
   private readonly reply: Reply;
   private readonly sessions = new Set<number>();
+  private readonly jobs = new Set<Job>();
   private isGone = false;
 
   constructor(
@@ -119,7 +120,12 @@ export class TwinClient {
     switch (op) {
       case "open": {
         const name = this.names.get(hexOf(request.uuid ?? new Uint8Array(0))) ?? "";
-        return world.enter(world.open(name, context, (outcome) => this.opened(id, outcome)));
+        return this.enter((done) => {
+          return world.open(name, context, (outcome) => {
+            done();
+            this.opened(id, outcome);
+          });
+        });
       }
       case "invoke":
         return this.invoke(request, { context, id: session }, end);
@@ -138,9 +144,10 @@ export class TwinClient {
     }
   }
 
-  /** The client process ended: the kernel closes what it had open. */
+  /** The client process ended: its calls are over, and the kernel closes what it had open. */
   end(): void {
     this.isGone = true;
+    this.world.hurry([...this.jobs]);
     for (const session of this.sessions) this.world.close(session, () => undefined);
   }
 
@@ -152,15 +159,28 @@ export class TwinClient {
     const { world } = this;
     const key = params[3]?.bytes === undefined ? null : new TextDecoder().decode(params[3].bytes);
     if (command === simCommand.query) {
-      return world.enter(
-        world.query(session, key ?? "", (outcome) => {
+      return this.enter((done) => {
+        return world.query(session, key ?? "", (outcome) => {
+          done();
           end({ ...outcome, value: outcome.applied === true ? 1 : 0 });
-        }),
-      );
+        });
+      });
     }
     const input = params[0]?.bytes ?? null;
     const operation = { kind: "invoke", session, command, call: cancel, key, input } as const;
-    world.enter(world.invoke(operation, end));
+    this.enter((done) => {
+      return world.invoke(operation, (outcome) => {
+        done();
+        end(outcome);
+      });
+    });
+  }
+
+  /** Lets a job in and knows of it until it is `done`. */
+  private enter(make: (done: () => void) => Job): void {
+    const job = make(() => this.jobs.delete(job));
+    this.jobs.add(job);
+    this.world.enter(job);
   }
 
   private opened(id: number, outcome: TeeOutcome): void {

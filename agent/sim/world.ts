@@ -21,6 +21,7 @@ import { SimClock } from "./clock.ts";
 import { SimDisk } from "./disk.ts";
 import { type BootFaults, Firmware } from "./firmware.ts";
 import { LifeClock } from "./life.ts";
+import { plainPlatform } from "./platform.ts";
 import { SimLine } from "./port.ts";
 import { type ProgramFault, simPrograms } from "./programs.ts";
 import { Random } from "./random.ts";
@@ -342,6 +343,7 @@ export class World {
 
   private platform(): Platform {
     return {
+      ...plainPlatform(this.config.name, this.clock),
       machineBootId: () => `machine-${this.boots}`,
       randomId: () => this.hex(8),
       handOff: () => this.record,
@@ -352,17 +354,9 @@ export class World {
       resetCause: () => (this.cause === "watchdog" ? "unknown" : this.cause),
       crashRecords: () => this.crashRecords.slice(),
       panicText: (records) => (records.length === 0 ? "" : "simulated panic"),
-      commandLine: () => "",
       reboot: () => {
         this.clock.at(this.clock.now() + rebootMs, () => this.reset("reboot"));
       },
-      names: () => ({
-        os: "Linux",
-        host: this.config.name,
-        release: "0-sim",
-        version: "simulated",
-        machine: "sim",
-      }),
     };
   }
 

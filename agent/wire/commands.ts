@@ -4,7 +4,7 @@
  * written out as numbers and never renumbered; golden bytes are in test/vectors/.
  *
  * Times are milliseconds on the card's monotonic clock (`at_ms`), spans are `_ms` as well.
- * Groups 0 and 10 are the standard ones of SMP: their success maps hold exactly the standard keys.
+ * Groups below 64 are the standard ones of SMP, in standard.ts.
  */
 import { accessCommands } from "./access.ts";
 import { backend, bootTimeline, cause, protection, slot, stage } from "./bodies.ts";
@@ -28,6 +28,9 @@ import { standardCommands } from "./standard.ts";
 
 export const groups = {
   os: 0,
+  statistics: 2,
+  settings: 3,
+  files: 8,
   enumeration: 10,
   card: 64,
   boot: 65,
@@ -87,6 +90,23 @@ export const teeState = map({
   powers: list(text, 8),
   sessions: list(map({ service: text, open: bool }), 32),
   quarantined: list(text, 32),
+});
+
+const teeSessions = map({
+  sessions: list(
+    map({
+      service: text,
+      open: bool,
+      /** The epoch in which it was opened, and the TEE's id for it. */
+      epoch: optional(uint),
+      id: optional(uint),
+      in_flight: uint,
+      /** Why it is not open; empty where it is. */
+      because: text,
+    }),
+    8,
+  ),
+  more: bool,
 });
 
 export const bootEntry = map({
@@ -232,6 +252,8 @@ export const commands = {
   /** Who keeps the watchdog going and when, as this card is set up: for `wdt explain`. */
   "wdt.plan": command(66, 7, "read", none, coveragePlan),
   "tee.state": command(67, 0, "read", none, teeState),
+  /** The sessions with services; `from`: the index to go on with, when one packet did not do. */
+  "tee.sessions": command(67, 1, "read", map({ from: optional(uint) }), teeSessions),
   "tee.crashes": command(
     67,
     2,
@@ -245,6 +267,14 @@ export const commands = {
     }),
   ),
   "tee.recover": command(67, 3, "write", none, teeState),
+  /** Allows one quarantined command of a service again; all of them without a name. */
+  "tee.unquarantine": command(
+    67,
+    4,
+    "write",
+    map({ service: optional(text), command: optional(uint) }),
+    teeState,
+  ),
   "report.subscribe": command(
     68,
     0,

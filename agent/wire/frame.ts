@@ -104,6 +104,11 @@ export class Deframer {
     return frameBytes + (this.half === 0 ? 0 : 1);
   }
 
+  /** Whether the next byte of text will be taken as such: nothing is under way or being skipped. */
+  get isResting(): boolean {
+    return this.mode === "text" && this.half === 0 && this.state !== "assembling";
+  }
+
   /**
    * Gives up a half frame, so that a sender that died does not spoil what comes next. When is the
    * caller's to say: it knows the time and the speed of the line.
@@ -124,6 +129,19 @@ export class Deframer {
       else at = this.skipLine(bytes, at);
     }
     return out;
+  }
+
+  /**
+   * The text of a line that has not ended yet, such as a prompt; what follows comes as the next
+   * piece. With `half` also a first byte of a marker that nothing followed: a key, not a frame.
+   * Null when there is none.
+   */
+  takePending(half: boolean): Uint8Array | null {
+    if (half && this.mode === "text") this.dropHalf();
+    if (this.textLength === 0) return null;
+    const bytes = this.text.slice(0, this.textLength);
+    this.textLength = 0;
+    return bytes;
   }
 
   /** Console text up to the end of its line, or to what may be a marker. */

@@ -79,6 +79,22 @@ export function oneOf<const T extends readonly string[]>(...words: T): Shape<T[n
   );
 }
 
+/** What one of two shapes takes. */
+export function either<A, B>(first: Shape<A>, second: Shape<B>): Shape<A | B> {
+  const what = `${first.what} or ${second.what}`;
+  const parse = (value: unknown, path: string): A | B => {
+    for (const shape of [first, second]) {
+      try {
+        return shape.parse(value, path);
+      } catch (error) {
+        if (!(error instanceof Failure)) throw error;
+      }
+    }
+    return wrong(path, what, value);
+  };
+  return { what, parse };
+}
+
 /** A list of at most `max` items. */
 export function list<T>(of: Shape<T>, max = 64): Shape<T[]> {
   const what = `list of at most ${max}`;

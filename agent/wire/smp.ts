@@ -6,6 +6,7 @@
  */
 import { Failure, rcs } from "../errors.ts";
 import { decodeMap, encodeMap } from "./cbor.ts";
+import { GroupFailure } from "./grouperrors.ts";
 
 export const headerBytes = 8;
 export type Op = "read" | "read_response" | "write" | "write_response";
@@ -122,23 +123,27 @@ export function responseHeader(request: Header): Header {
 }
 
 /** First of the groups whose errors are their own in v2. */
-const ownGroups = 64;
+export const ownGroups = 64;
 
 /** Longest explanation in a refusal, UTF-16 units: with three bytes for each it fits a packet. */
 export const reasonMax = 512;
 
 /**
- * The body of a refusal. Version 1 knows `rc` alone. In version 2 what is wrong with the message
- * itself is `rc` as well, and so are failures of the standard groups that have no code of their
- * own for it; `evidence.osError` is such a code. Failures of our groups are `err`, with the same
- * numbers as `rc`. `rsn` says it in words.
+ * The body of a refusal, to the letter. Version 1 knows `rc`. In version 2 what is wrong with the
+ * message itself, or with who sent it, is `rc` as well, and so are failures of the standard groups
+ * that have no code of their own for it. A code of a group is `err` alone: strict clients take no
+ * other key. Those of our groups have the numbers of `rc`; with `rsn: true` in the request words
+ * stand beside them.
  */
-export function errorBody(request: Header, error: Failure): Record<string, unknown> {
-  const { rc, code, evidence } = error;
-  const { group } = request;
+export function errorBody(
+  { header, body }: Pick<Request, "header" | "body">,
+  error: Failure,
+): Record<string, unknown> {
+  const { rc, code } = error;
+  const { group, version } = header;
   const rsn = error.message.slice(0, reasonMax);
-  if (request.version === 0) return { rc, rsn };
-  if (typeof evidence.osError === "number") return { err: { group, rc: evidence.osError } };
-  if (group < ownGroups || code.startsWith("wire.")) return { rc, rsn };
-  return { err: { group, rc }, rsn };
+  if (version === 0) return { rc, rsn };
+  if (error instanceof GroupFailure) return { err: { group, rc: error.error.rc } };
+  if (group < ownGroups || /^(wire|access)\./.test(code)) return { rc, rsn };
+  return { err: { group, rc }, ...(body.rsn === true ? { rsn } : {}) };
 }

@@ -6,6 +6,7 @@ import { sample } from "./lateness.ts";
 import { benchRefresh } from "./refresh.ts";
 import type { Line } from "./rows.ts";
 import { benchStart } from "./start.ts";
+import { benchTee } from "./tee.ts";
 import { benchWire } from "./wire.ts";
 
 const benches: Record<string, () => Line[] | Promise<Line[]>> = {
@@ -15,6 +16,7 @@ const benches: Record<string, () => Line[] | Promise<Line[]>> = {
   boots: benchBoots,
   refresh: benchRefresh,
   idle: benchIdle,
+  tee: benchTee,
 };
 
 async function main(wanted: readonly string[]): Promise<void> {

@@ -1,6 +1,8 @@
-/** `npm run rig`: stories on the rigs that this project has, and lockstep. */
+/** `npm run rig`: stories on the rigs that this project has, lockstep, sweeps and campaigns. */
 import fs from "node:fs";
 import path from "node:path";
+import { campaignProgram } from "../../agent/rig/campaigns/campaign.ts";
+import { TeeCampaign } from "../../agent/rig/campaigns/tee.ts";
 import { runOrFail } from "../../agent/rig/command.ts";
 import { addonPath } from "../../agent/rig/guest.ts";
 import { lockstepProgram } from "../../agent/rig/lockstep/program.ts";
@@ -64,6 +66,7 @@ const sweepRigs = {
 const programs: Readonly<Record<string, () => Promise<number>>> = {
   lockstep: () => lockstepProgram(rest, project),
   sweep: () => sweepProgram(rest, sweepRigs, logs),
+  campaign: () => campaignProgram(rest, { tee: new TeeCampaign(path.join(project, "dist")) }),
 };
 const done = programs[verb ?? ""]?.() ?? rigProgram(process.argv.slice(2), benches, logs);
 done.then((status) => {

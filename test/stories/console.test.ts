@@ -31,6 +31,11 @@ console_(
       "rig faults",
       "rig hang",
       "echo hi",
+      "get /log",
+      "get /timeline.svg",
+      "settings",
+      "settings watchdog/hold_max_s 30 --save",
+      "settings watchdog/hold_max_s --default",
       "reset --yes",
     ];
     for (const line of lines) {

@@ -3,6 +3,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { SimRig } from "../../agent/rig/simrig.ts";
 import { boots } from "../../agent/rig/stories/boots.ts";
+import { sweeps } from "../../agent/rig/stories/sweeps.ts";
 import { lackOf, stories, tell } from "../../agent/rig/tell.ts";
 import { temporaryFolder, unless } from "../children.ts";
 import { skip } from "../skip.ts";
@@ -24,5 +25,6 @@ for (const story of stories) {
 }
 const onFirmware = `boots through real firmware: npm run rig -- run --all --rig qemu-uefi
   (apt-get install qemu-system-x86 ovmf mtools dosfstools clang lld)`.replace(/\s+/g, " ");
-for (const story of boots) skip(`${story.rows.join(" ")} ${story.name}`, onFirmware);
+for (const story of [...boots, ...sweeps])
+  skip(`${story.rows.join(" ")} ${story.name}`, onFirmware);
 onSim.run();

@@ -202,7 +202,9 @@ function boot(
     panicText: () => "",
     commandLine: () => "",
     reboot: () => undefined,
-    names: () => ({ os: "", host: "", release: "", version: "", machine: "" }),
+    names: () => ({ os: "", host: "", release: "", version: "", machine: "", platform: "" }),
+    threads: () => [],
+    setDate: () => null,
     ...left,
   };
   const told: AgentEvent[] = [];
@@ -257,20 +259,16 @@ adoption("A1-15 A1-16 the agent takes the firmware's boot as its own, on Linux' 
 adoption(
   "A1-10 A1-15 a damaged record leaves the boot its name, by the firmware's own store",
   () => {
-    const entry = {
-      stage: "hand_off",
-      step: "kernel_entry",
-      uptime_ms: 3300,
-      cause: "unknown",
-    } as const;
+    const ended = { stage: "hand_off", step: "kernel_entry", uptime_ms: 3300 } as const;
+    const entry = { ...ended, slot: "b", confirmed: false, cause: "unknown" } as const;
     const firmwareBoots = encodeBootState({
       version: 1,
       boots: 41,
       active: "a",
       failures: { a: 3, b: 2 },
       attempts_max: 3,
-      current: { ...entry, boot: "41-0badcafe", slot: "b", confirmed: false },
-      previous: { ...entry, boot: "40-00000001", slot: "b", confirmed: false, cause: "watchdog" },
+      current: { ...entry, boot: "41-0badcafe" },
+      previous: { ...entry, boot: "40-00000001", cause: "watchdog" },
     });
     const damaged = (): Uint8Array => encodeHandOff(handOff).fill(0, 40, 44);
     const left = { handOff: damaged, firmwareBoots: () => firmwareBoots };
@@ -289,7 +287,7 @@ adoption(
       "for a later agent as well",
     );
 
-    // Without a record nobody knows whether our loader ran: its current one may be old.
+    // Without a record nobody knows whether our loader ran: its store may be of an older boot.
     const around = boot(new SimDisk(new Random(1)), "m1", {}, { ...left, handOff: () => null });
     assert.is(around.head.firmwareId, around.head.id);
     assert.is(around.head.id, "1-12345678");

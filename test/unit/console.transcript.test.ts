@@ -25,6 +25,10 @@ const sessions: [string, string, number][] = [
   ["wdt-disarm", "wdt disarm", 10],
   ["wdt-disarm-refused", "wdt disarm --yes", 8],
   ["tee-status", "tee status", 0],
+  ["tee-sessions", "tee sessions", 0],
+  ["tee-crashes", "tee crashes", 0],
+  ["tee-recover", "tee recover", 10],
+  ["tee-unquarantine", "tee unquarantine keystore#7 --yes", 0],
   ["tee-crash", "tee crash", 0],
   ["reports", "reports", 0],
   ["reports-since", "reports --since 1 --keep", 0],
@@ -36,6 +40,9 @@ const sessions: [string, string, number][] = [
   ["help", "help", 0],
   ["help-wdt-hold", "wdt hold --help", 0],
   ["exit-codes", "help exit-codes", 0],
+  ["help-ports", "help ports", 0],
+  ["help-console", "console --help", 0],
+  ["help-serve", "serve --help", 0],
 ];
 
 for (const [name, line, exit] of sessions) {

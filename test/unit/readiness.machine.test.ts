@@ -16,6 +16,8 @@ const result = (atMs: number, name: string, ok = true, value = "ok"): readiness.
   return { kind: "result", atMs, name, ok, value };
 };
 
+const until = (deadlineMs: number): readiness.Event => ({ kind: "deadline", atMs: 0, deadlineMs });
+
 /** What a series of events led to, with every effect on the way. */
 function after(...events: readiness.Event[]) {
   let state = readiness.initial(plan, 0, false);
@@ -41,7 +43,7 @@ machine("the table is the one that was reviewed", () => {
     states.map(({ kind }) => kind),
     Object.keys(readiness.table),
   );
-  const events = [result(30_000, "watchdog"), tick(30_000)];
+  const events = [result(30_000, "watchdog"), tick(30_000), until(200_000)];
   matchesTranscript("readiness.txt", printTable(readiness.table, states, events));
 });
 
@@ -49,6 +51,13 @@ machine("B12-01 confirmed once, when all pass, after settling", () => {
   assert.not.ok(after(...well, tick(9999)).kinds.includes("confirm"));
   const { kinds } = after(...well, tick(10_000), tick(10_001), tick(11_000));
   assert.is(kinds.filter((kind) => kind === "confirm").length, 1);
+});
+
+machine("a deadline that is moved while the boot settles is the one that counts", () => {
+  const longer = after(until(200_000), tick(0), tick(199_999));
+  assert.is(longer.state.kind, "settling");
+  assert.is(after(until(50_000), tick(50_000)).state.kind, "late");
+  assert.is(after(tick(100_000), until(200_000), ...well).state.kind, "late");
 });
 
 machine("B12-01 the deadline names the failing check, and nothing is confirmed after it", () => {

@@ -50,6 +50,12 @@ const hold = (forMs: number, atMs = 0): runtime.Event => ({ kind: "hold", atMs, 
 const withhold: runtime.Event = { kind: "withhold", atMs: 100, culprit: "tee" };
 const disarm: runtime.Event = { kind: "disarm", atMs: 100, by: "op" };
 const disarmed: runtime.Event = { kind: "disarmed", atMs: 100, by: "op" };
+const retimed: runtime.Event = {
+  kind: "configure",
+  atMs: 1,
+  preResetMs: 500,
+  holdMaxMs: 7000,
+};
 const failed: runtime.Event = { kind: "failed", atMs: 1, operation: "open", problem: "EIO" };
 
 const idle = runtime.initial(config, judgement);
@@ -65,7 +71,7 @@ const states: runtime.State[] = [
 ];
 const events = [
   ...[arm, opened, failed, task("x", 500), checkIn("net", 1001), tick(2000), hold(5000)],
-  ...[withhold, disarm, disarmed],
+  ...[withhold, disarm, disarmed, retimed],
 ];
 
 machine("the table is the one that was reviewed", () => {
@@ -83,6 +89,26 @@ machine("no cell throws, and each leads to a state of the table", () => {
       assert.ok(next.state.kind in runtime.table, `${state.kind} x ${event.kind}`);
     }
   }
+});
+
+machine("a changed hold and pre-reset time hold at once, in every state", () => {
+  for (const state of states) {
+    const next = from(state, retimed);
+    assert.is(next.state.kind, state.kind);
+    assert.equal([next.state.config.preResetMs, next.state.config.holdMaxMs], [500, 7000]);
+    assert.equal(next.effects, []);
+  }
+  const refused = { kind: "refuse", code: "watchdog.range" };
+  assert.equal(
+    { ...from(armed, retimed, hold(7001)).effects[0], message: "" },
+    {
+      ...refused,
+      message: "",
+    },
+  );
+  assert.is(from(armed, retimed, hold(7000)).state.kind, "holding");
+  const late = from(armed, retimed, tick(1000)).state;
+  assert.is(runtime.dueMs(late), promiseMs - 500);
 });
 
 machine("A2-02 what the hardware holds itself needs no service", () => {

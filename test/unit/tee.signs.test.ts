@@ -1,7 +1,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { type Made, TeeRig, verdictOf } from "../../agent/rig/campaigns/teerig.ts";
 import { simCommand } from "../../agent/sim/teemodel.ts";
-import { type Made, TeeRig, verdictOf } from "../teerig.ts";
 
 const stories = suite("tee signs");
 const { count, malformed, read, slow, store } = simCommand;

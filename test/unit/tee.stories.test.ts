@@ -1,8 +1,8 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { steps } from "../../agent/machines/teestate.ts";
+import { TeeRig, verdictOf } from "../../agent/rig/campaigns/teerig.ts";
 import { simCommand } from "../../agent/sim/teemodel.ts";
-import { TeeRig, verdictOf } from "../teerig.ts";
 
 const stories = suite("tee stories");
 const { count, read, slow, spin, store } = simCommand;

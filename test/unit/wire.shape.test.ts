@@ -126,7 +126,7 @@ shape("what was checked is a copy: the sender's object is not kept", () => {
 });
 
 shape("no two commands share a group and an id", () => {
-  const ids = Object.values(commands).map(({ group, id }) => `${group}/${id}`);
+  const ids = Object.values(commands).map(({ group, id, op }) => `${group}/${id}/${op}`);
   assert.is(new Set(ids).size, ids.length);
 });
 

@@ -4,6 +4,7 @@ import * as assert from "uvu/assert";
 import { Failure, rcs } from "../../agent/errors.ts";
 import { encodeMap } from "../../agent/wire/cbor.ts";
 import { packetBytesMax } from "../../agent/wire/command.ts";
+import { GroupFailure, groupErrorMeaning, groupErrors } from "../../agent/wire/grouperrors.ts";
 import {
   encodeMessage,
   errorBody,
@@ -117,33 +118,67 @@ smp("answers echo version, sequence, group and command, and answer a read with a
 
 const refused = new Failure("watchdog.range", "too long");
 const malformed = new Failure("wire.malformed", "no map");
-const osError = new Failure("wire.unsupported", "no such query", { evidence: { osError: 3 } });
+const ofGroup = new GroupFailure("os.no_answer", "no such query");
+
+/** What a request with this header and body is refused with. */
+function refusal(header: Header, error: Failure, body: Record<string, unknown> = {}) {
+  return errorBody({ header, body }, error);
+}
 
 smp("v1 gets every refusal as rc with its words", () => {
   for (const group of [0, 10, 64, 66]) {
     const header: Header = { ...echo, version: 0, group };
-    assert.equal(errorBody(header, refused), { rc: rcs.invalid, rsn: "too long" });
-    assert.equal(errorBody(header, malformed), { rc: rcs.invalid, rsn: "no map" });
+    assert.equal(refusal(header, refused), { rc: rcs.invalid, rsn: "too long" });
+    assert.equal(refusal(header, malformed), { rc: rcs.invalid, rsn: "no map" });
   }
   const v1: Header = { ...echo, version: 0 };
-  assert.equal(errorBody(v1, osError), { rc: rcs.unsupported, rsn: "no such query" });
+  assert.equal(refusal(v1, ofGroup), { rc: rcs.no_entry, rsn: "no such query" });
 });
 
-smp("v2 gets errors of the protocol as rc and those of our groups as err", () => {
+smp("v2 gets errors of the protocol as rc and those of our groups as err alone", () => {
   const ours: Header = { ...echo, group: 66 };
-  assert.equal(errorBody(ours, malformed), { rc: rcs.invalid, rsn: "no map" });
-  assert.equal(errorBody(ours, refused), { err: { group: 66, rc: rcs.invalid }, rsn: "too long" });
-  assert.equal(errorBody(echo, refused), { rc: rcs.invalid, rsn: "too long" });
+  assert.equal(refusal(ours, malformed), { rc: rcs.invalid, rsn: "no map" });
+  assert.equal(refusal(ours, refused), { err: { group: 66, rc: rcs.invalid } });
+  assert.equal(refusal(echo, refused), { rc: rcs.invalid, rsn: "too long" });
 });
 
-smp("v2 gets the OS group's own code as err alone, as strict clients demand", () => {
-  assert.equal(errorBody(echo, osError), { err: { group: 0, rc: 3 } });
-  assert.is(toHex(encodeMap(errorBody(echo, osError))), "a163657272a26567726f75700062726303");
+smp("who may not have it is told so by rc in every group and version, with words", () => {
+  const denied = new Failure("access.unsigned", "unsigned");
+  for (const group of [0, 3, 66]) {
+    for (const version of [0, 1]) {
+      assert.equal(refusal({ ...echo, group, version }, denied), {
+        rc: rcs.denied,
+        rsn: "unsigned",
+      });
+    }
+  }
+});
+
+smp("words beside err come to the request that asks for them, and in our groups only", () => {
+  const ours: Header = { ...echo, group: 66 };
+  const words = { err: { group: 66, rc: rcs.invalid }, rsn: "too long" };
+  assert.equal(refusal(ours, refused, { rsn: true }), words);
+  for (const rsn of [false, 1, "true", null]) {
+    assert.equal(refusal(ours, refused, { rsn }), { err: { group: 66, rc: rcs.invalid } });
+  }
+  assert.equal(refusal(echo, ofGroup, { rsn: true }), { err: { group: 0, rc: 3 } });
+});
+
+smp("v2 gets the code of a standard group as err alone, as strict clients demand", () => {
+  assert.equal(refusal(echo, ofGroup), { err: { group: 0, rc: 3 } });
+  assert.is(toHex(encodeMap(refusal(echo, ofGroup))), "a163657272a26567726f75700062726303");
+});
+
+smp("the codes of the standard groups have their own numbers and words for people", () => {
+  const all = Object.values(groupErrors);
+  assert.is(new Set(all.map(({ group, rc }) => `${group}/${rc}`)).size, all.length);
+  for (const { group, rc, meaning } of all) assert.is(groupErrorMeaning(group, rc), meaning);
+  assert.is(groupErrorMeaning(66, 3), null);
 });
 
 smp("the words of a refusal fit a packet, and are text even where a character is cut", () => {
   const long = new Failure("watchdog.state", `x${"\u{1f415}".repeat(1000)}`);
-  const body = errorBody({ ...echo, version: 0 }, long);
+  const body = refusal({ ...echo, version: 0 }, long);
   assert.is((body.rsn as string).length, reasonMax);
   const answer = encodeMessage({ ...echo, body });
   assert.ok(answer.length <= packetBytesMax);

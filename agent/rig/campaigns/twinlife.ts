@@ -21,6 +21,8 @@ export interface TwinLifeOptions {
   /** An empty folder of one's own. */
   readonly folder: string;
   readonly services: readonly string[];
+  /** Sessions with each service; more than one are called `NAME.1`, `NAME.2`, ... */
+  readonly sessionsEach?: number;
   readonly config?: Partial<TeeConfig>;
   /** See TwinSetup. */
   readonly timesBy?: number;
@@ -47,15 +49,24 @@ export class TwinLife {
   history: TeeHistory = emptyHistory;
   private context: ReeContext | null = null;
   private isOver = false;
-  private readonly ticking: NodeJS.Timeout;
+  private ticking: NodeJS.Timeout | undefined;
 
-  constructor({ dist, folder, services, config, timesBy = 1 }: TwinLifeOptions) {
+  constructor(options: TwinLifeOptions) {
+    const { dist, folder, services, sessionsEach = 1, config, timesBy = 1 } = options;
     const program = join(dist, "kennel-teetwin.cjs");
     this.twin = new TwinProcess({ program, folder, services, timesBy });
     const setup = twinSetup(this.twin, services, this.clock, dist);
+    const named = [...setup.services].flatMap(([name, service]) => {
+      if (sessionsEach === 1) return [[name, service] as const];
+      return Array.from(
+        { length: sessionsEach },
+        (_, at) => [`${name}.${at + 1}`, service] as const,
+      );
+    });
     const nobody = launchHelper("/nowhere.cjs", "");
     this.tee = new DeviceTee({
       ...setup,
+      services: new Map(named),
       launch: (gone) => {
         // A canary that dies with its helper is sent again: to one that ends at once.
         const helper = (this.isOver ? nobody : setup.launch)(gone);
@@ -64,7 +75,7 @@ export class TwinLife {
       },
     });
     this.config = teeConfig(
-      services.map((name) => ({ name })),
+      named.map(([name]) => ({ name })),
       config,
     );
     this.head = new TeeHead(
@@ -90,7 +101,6 @@ export class TwinLife {
       this.config,
       emptyHistory,
     );
-    this.ticking = setInterval(() => this.head.tick(this.clock.now()), tickEveryMs);
   }
 
   /** Starts the TEE OS and waits until the services are there. */
@@ -98,6 +108,7 @@ export class TwinLife {
     const isUp = await new Promise<boolean>((resolve) => this.twin.start(resolve));
     if (!isUp) throw new Error("the twin's process does not listen");
     this.head.start();
+    this.ticking = setInterval(() => this.head.tick(this.clock.now()), tickEveryMs);
     await this.until("ready", () => this.head.state.kind === "ready", withinMs);
     return this;
   }

@@ -14,6 +14,7 @@ const help = `npm run rig -- sweep [--device i6300esb|itco] [--instants N] [--ha
   --instants N    how many boots are hung (20)
   --hang WHAT     machine: the processor stands still with interrupts off; programs: the kernel
                   lives on (from the first program to the agent's adoption)
+  --timeout S     what the loader arms with (30); more where the machine has other work
   --without-hook  the driver is loaded without any care: there is a gap, which has to show
   --rig NAME      qemu-uefi, or qemu-uefi-arm64
 
@@ -65,8 +66,13 @@ function readArguments(argv: string[]) {
   if (!Number.isInteger(instants) || instants < 1 || instants > instantsMax) {
     throw wrong(`--instants ${values.instants}: expected a number from 1 to ${instantsMax}`);
   }
+  const timeoutS = Number(values.timeout);
+  if (!Number.isInteger(timeoutS) || timeoutS < 10 || timeoutS > 300) {
+    throw wrong(`--timeout ${values.timeout}: expected a number from 10 to 300`);
+  }
+  const timeoutMs = timeoutS * 1000;
   const withoutHook = values["without-hook"];
-  const settings: SweepSettings = { device, part, instants, withoutHook };
+  const settings: SweepSettings = { device, part, instants, timeoutMs, withoutHook };
   return { values, settings };
 }
 
@@ -79,6 +85,7 @@ function parse(argv: string[]) {
         device: { ...text, default: "i6300esb" },
         instants: { ...text, default: "20" },
         hang: { ...text, default: "machine" },
+        timeout: { ...text, default: "30" },
         "without-hook": { type: "boolean", default: false },
         rig: { ...text, default: "qemu-uefi" },
       },

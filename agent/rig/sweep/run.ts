@@ -6,7 +6,7 @@
 import stages from "../../../boot/stages.json" with { type: "json" };
 import type { Stage } from "../../machines/bootrecord.ts";
 import { type Coverage, coverageOf, type Fate, longestGapMs } from "../../machines/coverage.ts";
-import type { BootRig, BootSettings } from "../bootrig.ts";
+import type { BootRig } from "../bootrig.ts";
 import type { Place, Stopped, StoppedPart } from "../processor.ts";
 import { bootMs, CardFailed, untilAnswers } from "../rig.ts";
 import type { ConsoleLine } from "../seen.ts";
@@ -17,6 +17,11 @@ export interface SweepSettings {
   readonly part: StoppedPart;
   /** How many boots are stopped. */
   readonly instants: number;
+  /**
+   * What the loader arms with, ms, and the hook gives the agent: on a machine with other work a
+   * boot takes longer. The 6300ESB is locked where the card has the hook.
+   */
+  readonly timeoutMs: number;
   /** The driver is loaded as by a kernel that knows nothing of all this, and nothing is locked. */
   readonly withoutHook?: boolean;
 }
@@ -84,8 +89,6 @@ const marks: readonly [Mark, ...Mark[]] = [
 ];
 const [firstMark, lastMark] = ["armed", "agent ready"];
 
-/** What the loader arms with. The 6300ESB is locked where the card has the hook. */
-const timeoutMs = 20_000;
 /** The boot is confirmed in this time after the agent is ready, ms. */
 const runtimeMs = 10_000;
 /** Nobody has to try so often: firmware's bound on attempts. */
@@ -101,9 +104,10 @@ export async function sweep(
   settings: SweepSettings,
   say: (hung: Hung) => void,
 ): Promise<Swept> {
-  const { device, part, withoutHook = false } = settings;
+  const { device, part, timeoutMs, withoutHook = false } = settings;
   const lock = device === "i6300esb" && !withoutHook;
-  const card: BootSettings = { timeoutMs, device, lock, attempts, withoutHook };
+  const adoptWithinMs = timeoutMs;
+  const card = { timeoutMs, adoptWithinMs, device, lock, attempts, withoutHook };
   const bench = new Bench(rig);
   await rig.boot(card);
   await untilAnswers(rig);

@@ -1,15 +1,15 @@
-/** A TEE head on its twin, for tests: virtual time, and everything that is said kept in order. */
-
-import type { AgentEvent } from "../agent/events.ts";
-import { type TeeAnswer, TeeHead, type TeeIo } from "../agent/heads/tee.ts";
-import { TeeMemory } from "../agent/heads/teememory.ts";
-import type { CallClass } from "../agent/machines/teecalls.ts";
-import { type TeeConfig, teeConfig } from "../agent/machines/teeconfig.ts";
-import { SimClock } from "../agent/sim/clock.ts";
-import { SimDisk } from "../agent/sim/disk.ts";
-import { Random } from "../agent/sim/random.ts";
-import { SimTee } from "../agent/sim/tee.ts";
-import { type TeeFaults, type TeeModel, teeModel } from "../agent/sim/teemodel.ts";
+/** A TEE head on its twin in virtual time; everything that is said is kept in order. */
+import type { AgentEvent } from "../../events.ts";
+import { type TeeAnswer, TeeHead, type TeeIo } from "../../heads/tee.ts";
+import { TeeMemory } from "../../heads/teememory.ts";
+import type { SessionRef, Tee } from "../../io/tee.ts";
+import type { CallClass } from "../../machines/teecalls.ts";
+import { type TeeConfig, teeConfig } from "../../machines/teeconfig.ts";
+import { SimClock } from "../../sim/clock.ts";
+import { SimDisk } from "../../sim/disk.ts";
+import { Random } from "../../sim/random.ts";
+import { SimTee } from "../../sim/tee.ts";
+import { type TeeFaults, type TeeModel, teeModel } from "../../sim/teemodel.ts";
 
 export interface RigOptions {
   readonly seed?: number;
@@ -17,7 +17,24 @@ export interface RigOptions {
   readonly config?: Partial<TeeConfig>;
   readonly model?: Partial<TeeModel>;
   readonly faults?: TeeFaults;
+  /** A defect that is planted, so that what looks for defects can be seen to find one. */
+  readonly bug?: TeeBug;
 }
+
+/**
+ * `replays_once`: what must not be sent twice is. `stale_sessions`: calls go on in the sessions of
+ * before a restart. `silent_loss`: every seventh answer is dropped. `impatient`: a TEE that is slow
+ * counts as dead. `no_clock`: deadlines stand still from the first crash on.
+ */
+export const teeBugs = [
+  "replays_once",
+  "stale_sessions",
+  "silent_loss",
+  "impatient",
+  "no_clock",
+] as const;
+export type TeeBug = (typeof teeBugs)[number];
+const impatience: Partial<TeeConfig> = { canaryLateMs: 5, suspectMs: 20 };
 
 /** A call made on the rig, and every answer that it got. */
 export interface Made {
@@ -47,14 +64,18 @@ export class TeeRig {
   private callsOfHead = 0;
   private wakeMs = Infinity;
   private cancelWake: () => void = () => undefined;
+  private readonly bug: TeeBug | null;
+  private answersDue = 0;
+  private readonly firstSessions = new Map<string, SessionRef>();
 
   constructor(options: RigOptions = {}) {
     const services = options.services ?? ["keystore", "fingerprint"];
     this.random = new Random(options.seed ?? 1);
+    this.bug = options.bug ?? null;
     this.disk = new SimDisk(this.random.fork("disk"));
     this.config = teeConfig(
       services.map((name) => ({ name })),
-      options.config,
+      this.bug === "impatient" ? { ...options.config, ...impatience } : options.config,
     );
     const model = teeModel(services, options.model);
     this.tee = new SimTee(this.clock, this.random.fork("tee"), model, options.faults);
@@ -90,9 +111,12 @@ export class TeeRig {
     };
     this.calls.push(made);
     const done = (answer: TeeAnswer): void => {
+      this.answersDue += 1;
+      if (this.bug === "silent_loss" && this.answersDue % 7 === 0) return;
       made.answers.push({ atMs: this.clock.now(), answer });
     };
-    this.head.call(service, command, callClass, done, input ?? null);
+    const isTwice = this.bug === "replays_once" && callClass === "once";
+    this.head.call(service, command, isTwice ? "idempotent" : callClass, done, input ?? null);
     this.sleep();
     return made;
   }
@@ -127,7 +151,7 @@ export class TeeRig {
   private io(memory: TeeMemory, start: number): TeeIo {
     return {
       clock: this.clock,
-      tee: this.tee,
+      tee: this.bug === "stale_sessions" ? this.withOldSessions() : this.tee,
       post: (act) => {
         act();
         this.sleep();
@@ -147,8 +171,38 @@ export class TeeRig {
     };
   }
 
+  /** The planted defect: each service is called in the first session that it ever had. */
+  private withOldSessions(): Tee {
+    const { tee, firstSessions } = this;
+    const opened = new Map<string, string>();
+    const keyOf = ({ context, id }: SessionRef): string => `${context}/${id}`;
+    return {
+      facts: () => tee.facts(),
+      perform: (operation, done) => {
+        if (operation.kind === "open") {
+          return tee.perform(operation, (outcome) => {
+            const { session } = outcome;
+            const { service } = operation;
+            if (session !== undefined) opened.set(keyOf(session), service);
+            if (session !== undefined && !firstSessions.has(service)) {
+              firstSessions.set(service, session);
+            }
+            done(outcome);
+          });
+        }
+        // Never closed for the kernel either: else it would know them no more.
+        if (operation.kind === "close") return tee.perform({ kind: "version" }, done);
+        if (operation.kind !== "invoke") return tee.perform(operation, done);
+        const service = opened.get(keyOf(operation.session)) ?? "";
+        const session = firstSessions.get(service) ?? operation.session;
+        tee.perform({ ...operation, session }, done);
+      },
+    };
+  }
+
   /** One timer, as the agent has it. */
   private sleep(): void {
+    if (this.bug === "no_clock" && this.head.status().crashes > 0) return this.cancelWake();
     const { dueMs } = this.head;
     if (dueMs === this.wakeMs) return;
     this.cancelWake();

@@ -1,6 +1,6 @@
 /** Boots as a drawing: a lane each, stages as boxes, budgets as marks. */
 import { drawnMs, type Lane, runtimeShare } from "./lanes.ts";
-import { span } from "./show.ts";
+import { span } from "./span.ts";
 
 /** Characters that fit beside a lane. */
 const textsMax = { name: 22, end: 48 };
