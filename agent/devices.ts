@@ -111,7 +111,7 @@ function simulated(clock: RealClock, log: Log): FoundWatchdog {
   return { watchdog: new SimWatchdog(chip, clock), problem: "" };
 }
 
-/** The TEE that `tee.policy` asks for. A real one is called only for services that are named. */
+/** The TEE that `tee.policy` asks for. A real one is called when it or a service is named. */
 export function findTee(settings: Settings, config: AgentConfig, clock: RealClock): Tee {
   const isProcess = isTwinDevice(settings.tee?.device);
   if (config.teePolicy === "simulate" && !isProcess) {
@@ -127,7 +127,7 @@ export function findTee(settings: Settings, config: AgentConfig, clock: RealCloc
     launch: launchHelper(join(__dirname, "kennel-tee.cjs"), device.device),
     runProgram,
     supplicant: new SupplicantWatch(supplicantName),
-    isWanted: isRequired || device.services.size > 0,
+    isWanted: isRequired || device.services.size > 0 || settings.tee?.device !== undefined,
   });
   const facts = tee.facts();
   if (isRequired && !facts.usable) {

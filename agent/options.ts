@@ -19,7 +19,9 @@ export const help = `kenneld ${__VERSION__}: guards this card's watchdog and rep
   --allow-disarm       let the host disarm the watchdog
   --task NAME=SECONDS  a task that must check in at least this often; may be repeated
   --tee POLICY         require | prefer | simulate (prefer)
-  --tee-device PATH    the TEE to use (/dev/tee0); sim:[FOLDER] is a simulated one in a process
+  --tee PATH           the TEE to use, under that policy (/dev/tee0); sim:[FOLDER]: a simulated one
+                       in a process. One that is named is called even when no services are; --tee
+                       may be given twice, or --tee-device PATH
   --hand-off FILE      the firmware's hand-off record as a file
   --access POLICY      keys | open: who may change anything (keys)
   --authorized-keys F  who may, as OpenSSH lines (STATE/authorized_keys)
@@ -42,7 +44,7 @@ const optionTypes = {
   "hardware-min-gap": { type: "string" },
   "allow-disarm": { type: "boolean" },
   task: { type: "string", multiple: true },
-  tee: { type: "string" },
+  tee: { type: "string", multiple: true },
   "tee-device": { type: "string" },
   "hand-off": { type: "string" },
   access: { type: "string" },
@@ -78,6 +80,16 @@ function taskOf(option: string): { name: string; every_s: number } {
   throw new Failure("usage.invalid", `--task ${option}: expected NAME=SECONDS`);
 }
 
+/** A path, or a twin's name, is the device; anything else the policy. The last of each counts. */
+function teeOf(options: Options): { policy: string | undefined; device: string | undefined } {
+  const said = options.tee ?? [];
+  const isPath = (word: string): boolean => /^(\/|sim:)/.test(word);
+  return {
+    policy: said.findLast((word) => !isPath(word)),
+    device: options["tee-device"] ?? said.findLast(isPath),
+  };
+}
+
 /** Members that are set, so that what is absent does not hide a setting of the file. */
 function present(members: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined));
@@ -103,7 +115,7 @@ export function settingsOf(options: Options): Settings {
     lab: options.lab,
     tasks: options.task?.map(taskOf),
   });
-  const tee = present({ policy: options.tee, device: options["tee-device"] });
+  const tee = present(teeOf(options));
   const access = present({ policy: options.access, keys_file: options["authorized-keys"] });
   const merged = {
     ...settings,

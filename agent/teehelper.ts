@@ -141,16 +141,22 @@ function close({ id, context: number = 0, session = 0 }: PipeRequest): void {
   inside(
     number,
     context,
-    (done) => context.tee.closeSession(session, done),
-    (came) => {
-      context.sessions.delete(session);
-      reply(plainReply(id, came));
+    (done) => {
+      context.tee.closeSession(session, (came) => {
+        done(came);
+        // Told once the descriptor is closed as well, where it was the last session of it.
+        reply(plainReply(id, came));
+      });
     },
+    () => context.sessions.delete(session),
   );
 }
 
-/** A context of its own, opened and closed again: nothing of the agent's own calls in between. */
-function canary({ id, uuid, command = 0 }: PipeRequest): void {
+/**
+ * A context of its own, opened and closed again: nothing of the agent's own calls in between. Its
+ * memory is asked for last: a TEE that is dead is to be told by what an opening says.
+ */
+function canary({ id, uuid, command = 0, params = [] }: PipeRequest): void {
   const tee = openTee();
   const none = new BigUint64Array(0);
   const end = (came: TeeReturn): void => {
@@ -160,9 +166,15 @@ function canary({ id, uuid, command = 0 }: PipeRequest): void {
   tee.openSession(uuid ?? noClient, 0, noClient, canaryCancel, none, (opened) => {
     const { session } = opened;
     if (opened.errno !== null || opened.ret !== 0 || session === undefined) return end(opened);
-    tee.invoke(session, command, canaryCancel, none, (came) => {
-      tee.closeSession(session, () => end(came));
-    });
+    try {
+      const { numbers } = marshal(tee, params);
+      tee.invoke(session, command, canaryCancel, numbers, (came) => {
+        tee.closeSession(session, () => end(came));
+      });
+    } catch (error) {
+      tee.close();
+      refuse(id, error);
+    }
   });
 }
 

@@ -1,6 +1,6 @@
 /** The settings of a real TEE: which applications its services are, and what can restart it. */
 import { Failure } from "./errors.ts";
-import type { DeviceService } from "./io/teecalls.ts";
+import { type Canary, type DeviceService, outputBytesMax } from "./io/teecalls.ts";
 import type { TeeProviders } from "./io/teeproviders.ts";
 import { servicesMax } from "./machines/teeconfig.ts";
 import { type Infer, list, map, oneOf, optional, text, uint } from "./wire/shape.ts";
@@ -27,7 +27,7 @@ export const teeSettingsShape = map({
     ),
   ),
   /** A harmless application whose command is called as the proof of life. */
-  canary: optional(map({ uuid: text, command: uint })),
+  canary: optional(map({ uuid: text, command: uint, output_bytes: optional(uint) })),
   /** The kernel's name of the supplicant process (tee-supplicant), and what restarts it. */
   supplicant: optional(
     map({ name: optional(text), stop: optional(command), start: optional(command) }),
@@ -47,16 +47,21 @@ export type TeeSettings = Infer<typeof teeSettingsShape>;
 const logins = { public: 0, user: 1, application: 4, user_application: 5 } as const;
 
 /**
- * OP-TEE's list of devices: in every OP-TEE, without a file, without the supplicant, and it only
- * reads. Called without parameters it refuses, which is as good a sign of life as any.
- * Source: lib/libutee/include/pta_device.h.
+ * OP-TEE's list of devices, 16 bytes each: in every OP-TEE, without a file, without the supplicant,
+ * open to every client, and it only reads. A list that is longer than the room for it is refused
+ * (SHORT_BUFFER), which is as good a sign of life. Seen to answer so on OP-TEE 4.5.
+ * Source: lib/libutee/include/pta_device.h, core/pta/device.c.
  */
-const deviceList = { uuid: "7011a688-ddde-4053-a5a9-7b3c4ddf13b8", command: 0 };
+const deviceList = {
+  uuid: "7011a688-ddde-4053-a5a9-7b3c4ddf13b8",
+  command: 0,
+  output_bytes: 1_024,
+};
 
 export interface DeviceSettings {
   readonly device: string;
   readonly services: ReadonlyMap<string, DeviceService>;
-  readonly canary: { readonly uuid: Uint8Array; readonly command: number };
+  readonly canary: Canary;
   readonly supplicantName: string;
   readonly providers: TeeProviders;
 }
@@ -78,10 +83,17 @@ export function deviceSettings(settings: TeeSettings): DeviceSettings {
   return {
     device: settings.device ?? "/dev/tee0",
     services: new Map(named),
-    canary: { uuid: parseUuid(canary.uuid, "tee.canary.uuid"), command: canary.command },
+    canary: canaryOf(canary),
     supplicantName: settings.supplicant?.name ?? "tee-supplicant",
     providers: providersOf(settings),
   };
+}
+
+function canaryOf({ uuid, command, output_bytes = 0 }: NonNullable<TeeSettings["canary"]>): Canary {
+  if (output_bytes > outputBytesMax) {
+    refuse(`tee.canary.output_bytes is ${output_bytes}; it can be 0 to ${outputBytesMax}`);
+  }
+  return { uuid: parseUuid(uuid, "tee.canary.uuid"), command, outputBytes: output_bytes };
 }
 
 function providersOf({ supplicant, driver, firmware, hardware }: TeeSettings): TeeProviders {

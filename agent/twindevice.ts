@@ -35,7 +35,7 @@ export function twinSetup(
     launch: launchHelper(join(programs, "kennel-tee.cjs"), `${twinPrefix}${folder}`),
     runProgram: twin.runner(runProgram),
     services: new Map(named),
-    canary: { uuid: bytesOf(deviceList.uuid), command: 0 },
+    canary: { uuid: bytesOf(deviceList.uuid), command: 0, outputBytes: 0 },
     providers: twinProviders,
     supplicant: new TwinSupplicant(folder),
     isWanted: true,

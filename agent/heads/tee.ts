@@ -80,6 +80,7 @@ export class TeeHead {
     this.io.tee.listen?.((news) => {
       this.io.post(() => this.io.emit({ kind: `tee:${news.about}`, because: news.because }));
     });
+    this.io.tee.prepare?.();
     if (facts.present && !facts.usable) {
       this.io.emit({ kind: "tee:degraded", because: facts.because });
     }

@@ -8,13 +8,16 @@ import type { Clock } from "./clock.ts";
 import type { RunProgram } from "./program.ts";
 import type { SessionRef, Tee, TeeFacts, TeeNews, TeeOperation, TeeOutcome } from "./tee.ts";
 import {
+  type Canary,
   callParams,
+  canaryParams,
   type DeviceService,
   inputBytesMax,
   outcomeOf,
   probeCommand,
   queryParams,
 } from "./teecalls.ts";
+import { realTeeRoots, type TeeRoots, whyNoDevice } from "./teedrivers.ts";
 import { TeeHelpers } from "./teehelpers.ts";
 import type { LaunchHelper, TeeHelper } from "./teeprocess.ts";
 import { describeProviders, powersOf, type TeeProviders } from "./teeproviders.ts";
@@ -29,7 +32,7 @@ export interface TeeSetup {
   readonly runProgram: RunProgram;
   /** By the names that calls use. */
   readonly services: ReadonlyMap<string, DeviceService>;
-  readonly canary: { readonly uuid: Uint8Array; readonly command: number };
+  readonly canary: Canary;
   readonly providers: TeeProviders;
   readonly supplicant: Pick<SupplicantWatch, "now" | "atStart">;
   /** Somebody wants it called; otherwise it is reported only, and no process is started. */
@@ -65,7 +68,11 @@ function keyOf({ context, id }: SessionRef): string {
 }
 
 /** Looks for the driver's device node without opening it. */
-export function detectTee(path: string, providers: TeeProviders = {}): TeeFacts {
+export function detectTee(
+  path: string,
+  providers: TeeProviders = {},
+  roots: TeeRoots = realTeeRoots,
+): TeeFacts {
   const hardwareStatus = providers.hardware !== undefined;
   const base = { simulated: false, name: path, hardwareStatus };
   const absent = (because: string): TeeFacts => {
@@ -76,7 +83,7 @@ export function detectTee(path: string, providers: TeeProviders = {}): TeeFacts 
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? "an unknown error";
     if (code !== "ENOENT") return absent(`${path} cannot be looked at: ${code}`);
-    return absent(`no ${path}: no TEE driver is bound on this card`);
+    return absent(`no ${path}: ${whyNoDevice(roots)}`);
   }
   const because = `${path}; ${describeProviders(providers)}`;
   return { ...base, powers: powersOf(providers), present: true, usable: true, because };
@@ -93,7 +100,7 @@ function twinFacts(name: string, providers: TeeProviders): TeeFacts {
 /** A TEE that nobody has named services of is left alone. */
 function wantedFacts(facts: TeeFacts, isWanted: boolean): TeeFacts {
   if (isWanted || !facts.present) return facts;
-  const because = `${facts.name} is there and not called: no services are named (tee.services)`;
+  const because = `${facts.name} is there and not called: neither it nor a service is named`;
   return { ...facts, usable: false, powers: [], because };
 }
 
@@ -132,6 +139,10 @@ export class DeviceTee implements Tee {
 
   listen(tell: (news: TeeNews) => void): void {
     this.tell = tell;
+  }
+
+  prepare(): void {
+    if (this.found.usable) this.helpers.warm();
   }
 
   /** Helpers that were given up and have not ended. */
@@ -286,7 +297,9 @@ export class DeviceTee implements Tee {
 
   private canary(tries: number, done: Done): void {
     const { uuid, command } = this.setup.canary;
-    this.helpers.ask(this.helpers.watcher(), { op: "canary", uuid, command }, (heard) => {
+    const params = canaryParams(this.setup.canary);
+    const request = { op: "canary", uuid, command, params } as const;
+    this.helpers.ask(this.helpers.watcher(), request, (heard) => {
       if (heard === "died" && tries > 1) return this.canary(tries - 1, done);
       done(outcomeOf(heard));
     });

@@ -113,6 +113,8 @@ export interface TeeNews {
 
 export interface Tee {
   facts(): TeeFacts;
+  /** Calls are to come: what takes its time beforehand may begin. */
+  prepare?(): void;
   /** Sets who is told; it comes in any turn, between operations too. */
   listen?(tell: (news: TeeNews) => void): void;
   /** Starts an operation. `done` is called at most once, never before this returns. */

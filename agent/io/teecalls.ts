@@ -20,6 +20,14 @@ export interface DeviceService {
   readonly queryCommand: number | null;
 }
 
+/** The proof of life: a harmless application, and what is asked of it. */
+export interface Canary {
+  readonly uuid: Uint8Array;
+  readonly command: number;
+  /** Room for the answer in memory shared with the TEE, bytes; 0 = no parameters at all. */
+  readonly outputBytes: number;
+}
+
 /** Room for an output, bytes: more than the tokens and signatures that services give. */
 export const outputBytesMax = 4_096;
 /** Longest input: what is left of a call's memory. */
@@ -40,6 +48,11 @@ export function callParams(input: Uint8Array | null, key: string | null): PipePa
     valueOut,
     key === null ? none : memoryIn(new TextEncoder().encode(key)),
   ];
+}
+
+/** As OP-TEE's list of devices takes them: one memory out, or nothing. */
+export function canaryParams({ outputBytes }: Canary): PipeParam[] {
+  return outputBytes === 0 ? [] : [{ attr: 6, size: outputBytes }];
 }
 
 export function queryParams(key: string): PipeParam[] {

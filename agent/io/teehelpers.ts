@@ -68,6 +68,12 @@ export class TeeHelpers {
     return this.abandoned.length;
   }
 
+  /** Starts both: a start takes seconds on a slow card, and is not to count as silence. */
+  warm(): void {
+    this.caller();
+    if (this.current.canary === null) this.start("canary");
+  }
+
   /** The helper for calls; null when too many were lost. */
   caller(): TeeHelper | null {
     return this.current.calls ?? this.start("calls");

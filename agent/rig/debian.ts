@@ -25,14 +25,24 @@ export interface Packages {
   dependsOf(name: string): Promise<string[]>;
   /** The folder with what `pick` chose from the unpacked package. */
   kept(name: string, pick: Pick): Promise<string>;
+  /** The folder with what `make` made of the package's source; `layout` is raised with `make`. */
+  made(name: string, layout: number, make: Make): Promise<string>;
 }
 
 export type Pick = (unpackedFolder: string, intoFolder: string) => void;
+export type Make = (sourceFolder: string, intoFolder: string) => Promise<void>;
 
-/** Packages from this machine's own lists where they are of its architecture. */
-export async function openPackages(cacheFolder: string, machine: Machine): Promise<Packages> {
-  const isOurs = machine.arch === process.arch;
-  const options = isOurs ? [] : await foreignLists(cacheFolder, machine.debian.arch);
+/**
+ * Packages from this machine's own lists where they are of its architecture, and from those of
+ * another release where one is named.
+ */
+export async function openPackages(
+  cacheFolder: string,
+  machine: Machine,
+  release?: string,
+): Promise<Packages> {
+  const isOurs = machine.arch === process.arch && release === undefined;
+  const options = isOurs ? [] : await foreignLists(cacheFolder, machine.debian.arch, release);
   const apt = (program: string, args: readonly string[], cwd?: string): Promise<string> =>
     runApt(program, [...options, ...args], cwd);
   return {
@@ -54,6 +64,23 @@ export async function openPackages(cacheFolder: string, machine: Machine): Promi
         const from = { deadlineMs: unpackMs, cwd: work, from: "dpkg" };
         await runOrFail("dpkg-deb", ["--extract", archive, unpacked], from);
         pick(unpacked, chosen);
+      });
+    },
+    made: async (name, madeLayout, make) => {
+      const shown = await apt("apt-cache", ["showsrc", "--only-source", name]);
+      const version = /^Version: (\S+)$/m.exec(shown)?.[1];
+      if (version === undefined) throw unknownPackage(name);
+      const folder = `${name}-source_${version}-${madeLayout}`.replaceAll(":", "%");
+      return keep(path.join(cacheFolder, folder), async (work, chosen) => {
+        const only = ["source", "--download-only", `${name}=${version}`];
+        await apt("apt-get", only, work);
+        const archive = fs.readdirSync(work).find((entry) => entry.includes(".orig.tar."));
+        if (archive === undefined) throw unknownPackage(name);
+        const source = path.join(work, "source");
+        fs.mkdirSync(source);
+        const args = ["--extract", "--strip-components=1", "--file", archive, "-C", source];
+        await runOrFail("tar", args, { deadlineMs: unpackMs, cwd: work, from: "tar" });
+        await make(source, chosen);
       });
     },
   };
@@ -88,13 +115,27 @@ function moveUnlessThere(chosen: string, folder: string): void {
   }
 }
 
+/** Debian itself, whose keys every Debian has. */
+function sourcesOf(release: string): string {
+  const key = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]";
+  const where = `${key} http://deb.debian.org/debian ${release} main`;
+  return `deb ${where}\ndeb-src ${where}\n`;
+}
+
 /**
- * Options with which apt works for another architecture in a folder of its own: the sources and
- * their keys are this machine's, lists and state are not.
+ * Options with which apt works for another architecture or release in a folder of its own: lists
+ * and state are not this machine's, sources and keys are, except for another release.
  */
-async function foreignLists(cacheFolder: string, arch: string): Promise<string[]> {
-  const state = path.join(cacheFolder, "apt");
+async function foreignLists(
+  cacheFolder: string,
+  arch: string,
+  release?: string,
+): Promise<string[]> {
+  const state = path.join(cacheFolder, release === undefined ? "apt" : `apt-${release}`);
+  const sources = path.join(state, "sources.list");
+  const own = { "Dir::Etc::sourcelist": sources, "Dir::Etc::sourceparts": "/dev/null" };
   const settings = {
+    ...(release === undefined ? {} : own),
     "APT::Architecture": arch,
     "APT::Architectures": arch,
     "Dir::State": state,
@@ -109,6 +150,7 @@ async function foreignLists(cacheFolder: string, arch: string): Promise<string[]
     fs.mkdirSync(path.join(state, folder), { recursive: true });
   }
   fs.writeFileSync(path.join(state, "status"), "");
+  if (release !== undefined) fs.writeFileSync(sources, sourcesOf(release));
   const { status, stderr } = await run("apt-get", [...options, "update"], {
     deadlineMs: downloadMs,
     from: "apt",

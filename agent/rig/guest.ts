@@ -28,6 +28,8 @@ export interface GuestOptions {
   readonly appFolder: string;
   /** Shell text that the guest runs in /app once everything is mounted. */
   readonly main: string;
+  /** Other files of this guest. */
+  readonly files?: readonly Entry[];
   /** Receives this guest's initrd and state disk. */
   readonly intoFolder: string;
 }
@@ -57,7 +59,7 @@ export async function prepareGuest(options: GuestOptions): Promise<GuestImage> {
   const initrd = path.join(intoFolder, "initrd");
   fs.copyFileSync(base, initrd, fs.constants.COPYFILE_FICLONE);
   const init = Buffer.from(initScript(options.main));
-  const own: Entry[] = filesOf(appFolder, places.app.slice(1));
+  const own: Entry[] = [...filesOf(appFolder, places.app.slice(1)), ...(options.files ?? [])];
   own.push({ kind: "file", name: "init", bytes: init, mode: 0o755 });
   fs.appendFileSync(initrd, Buffer.concat(cpio(own)));
   const stateDisk = path.join(intoFolder, "state.img");

@@ -111,7 +111,7 @@ const machines = {
       libraries: "aarch64-linux-gnu",
       loader: "lib/ld-linux-aarch64.so.1",
     },
-    modules: commonModules,
+    modules: { ...commonModules, optee: ["optee"] },
     lacks: {
       iTCO_wdt: "iTCO is a part of PC chipsets; an arm64 board has none",
       crash_record: "the board's kernel takes no memory for crash records on its command line",

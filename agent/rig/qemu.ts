@@ -27,6 +27,8 @@ export interface GuestStart {
   readonly image: Pick<GuestImage, "machine" | "stateDisk">;
   /** What stands before the guest's own devices: board, firmware or kernel, as QEMU's arguments. */
   readonly board: readonly string[];
+  /** What has to stand behind them. */
+  readonly behind?: readonly string[];
   /** Gets console.log, link.log (the guest's end of the line), qmp.log, qemu.log; kept. */
   readonly logFolder: string;
   /** Memory of the card, MB. Node with its initrd wants 512. */
@@ -69,7 +71,7 @@ const cableFlags = fs.constants.O_RDWR | fs.constants.O_NOCTTY | fs.constants.O_
 const qmpFd = 3;
 
 function argumentsFor(start: GuestStart): string[] {
-  const { image, logFolder, memoryMb = 512 } = start;
+  const { image, logFolder, memoryMb = 512, behind = [] } = start;
   const { machine } = image;
   const flags: Flag[] = [
     ["-accel", "tcg"],
@@ -90,7 +92,7 @@ function argumentsFor(start: GuestStart): string[] {
     ["-chardev", `socket,id=qmp,fd=${qmpFd}`],
     ["-mon", "chardev=qmp,mode=control"],
   ];
-  return ["-nodefaults", ...start.board, ...flags.flat()];
+  return ["-nodefaults", ...start.board, ...flags.flat(), ...behind];
 }
 
 /** A board on which QEMU itself puts the kernel into memory: there is no firmware. */

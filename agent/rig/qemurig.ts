@@ -58,7 +58,7 @@ export class QemuRig implements Rig {
   /** Events of QEMU that were of earlier stories. */
   protected eventsBefore = 0;
   private shells = 0;
-  private image: GuestImage | null = null;
+  protected image: GuestImage | null = null;
   /** How the driver was loaded; null when it is not known, or only a reset ends it. */
   private driver: string | null = null;
 
@@ -100,7 +100,7 @@ export class QemuRig implements Rig {
     }
     this.key = settings.takesKeys === true ? new RigKey() : null;
     if (this.key !== null) await this.mustShell(authorise(this.key.line));
-    this.eventsBefore = this.card.events.length;
+    this.eventsBefore = this.running.events.length;
     await this.runAgent();
     if (settings.unplugged === true) return;
     await this.plug(true);
@@ -143,7 +143,7 @@ export class QemuRig implements Rig {
     if (!inserted) return;
     const log = (text: string): void =>
       fs.appendFileSync(path.join(this.logFolder, "frames.log"), text);
-    const port = await openPort(this.card.serialPath, baud);
+    const port = await openPort(this.running.serialPath, baud);
     const recorded = recordedPort(port, () => this.now(), `rig:${this.now().toFixed(1)}ms`, log);
     const clock = new RealClock();
     this.link = new Link(recorded, clock, { timeoutMs: answerMs, firstSequence: 0 });
@@ -157,7 +157,7 @@ export class QemuRig implements Rig {
     }
     const { text, answers } = hangTexts[kind];
     if (answers) await this.mustShell(text);
-    else this.card.type(`${text}\n`);
+    else this.running.type(`${text}\n`);
     // The agent is held by the frozen disk as soon as it has something to write.
     if (kind === "disk") {
       await this.ask("rig.inject", { fault: "hang", for_ms: 1 }).catch(() => undefined);
@@ -189,7 +189,7 @@ export class QemuRig implements Rig {
 
   async until<T>(what: string, find: () => T | undefined, withinMs: number): Promise<T> {
     try {
-      return await this.card.until(what, find, withinMs);
+      return await this.running.until(what, find, withinMs);
     } catch (error) {
       const isLate = error instanceof Failure && error.message.startsWith(`no ${what} within`);
       throw isLate ? new CardFailed(error.message) : error;
@@ -204,7 +204,7 @@ export class QemuRig implements Rig {
     this.image = null;
   }
 
-  protected get card(): Guest {
+  protected get running(): Guest {
     if (this.guest === null) throw new Failure("rig.fault", "the story has not started a card");
     return this.guest;
   }
@@ -226,21 +226,21 @@ export class QemuRig implements Rig {
 
   private async restartGuest(): Promise<void> {
     const before = this.resets.length;
-    await this.card.qmp("system_reset");
-    await this.card.until("reset", () => this.resets[before], bootMs);
+    await this.running.qmp("system_reset");
+    await this.running.until("reset", () => this.resets[before], bootMs);
     await this.ready();
   }
 
   /** Waits until the guest reads what is typed. One reset can be several RESET events. */
-  private async ready(): Promise<void> {
+  protected async ready(): Promise<void> {
     const resetMs = (): number =>
-      this.card.events.findLast(({ name }) => name === "RESET" || name === "WATCHDOG")?.atMs ??
+      this.running.events.findLast(({ name }) => name === "RESET" || name === "WATCHDOG")?.atMs ??
       Number.NEGATIVE_INFINITY;
     const isReady = (): true | undefined =>
       this.console.some(({ text, atMs }) => text.startsWith(said.ready) && atMs > resetMs())
         ? true
         : undefined;
-    await this.card.until("guest that is ready", isReady, bootMs);
+    await this.running.until("guest that is ready", isReady, bootMs);
   }
 
   /** Has the driver loaded as the story wants it, which takes a reset where it is not. */
@@ -253,7 +253,7 @@ export class QemuRig implements Rig {
   }
 
   /** Runs the start file, and waits until the agent is ready or gave up. */
-  private async runAgent(): Promise<void> {
+  protected async runAgent(): Promise<void> {
     const [readies, ends] = [this.lines("kenneld ready"), this.lines(agentEnded)];
     await this.mustShell(startAgent);
     const isReady = await this.until(
@@ -267,7 +267,7 @@ export class QemuRig implements Rig {
     if (!isReady) throw new AgentEnded(this.lastWords());
   }
 
-  private async endAgent(how: string): Promise<void> {
+  protected async endAgent(how: string): Promise<void> {
     const ends = this.lines(agentEnded);
     await this.mustShell(how);
     const hasEnded = (): true | undefined => (this.lines(agentEnded) > ends ? true : undefined);
@@ -291,17 +291,17 @@ export class QemuRig implements Rig {
   }
 
   /** Types a command and waits for its end; gives its exit status. */
-  private async shell(command: string): Promise<number> {
+  protected async shell(command: string, withinMs = shellMs): Promise<number> {
     this.shells += 1;
     const end = new RegExp(`shell ${this.shells} ended (\\d+)`);
-    this.card.type(`${command}\necho "shell ${this.shells} ended $?"\n`);
+    this.running.type(`${command}\necho "shell ${this.shells} ended $?"\n`);
     const find = (): string | undefined =>
       this.console.findLast(({ text }) => end.test(text))?.text;
-    const line = await this.card.until(`end of \`${command}\``, find, shellMs);
+    const line = await this.running.until(`end of \`${command}\``, find, withinMs);
     return Number(end.exec(line)?.[1]);
   }
 
-  private async mustShell(command: string): Promise<void> {
+  protected async mustShell(command: string): Promise<void> {
     const status = await this.shell(command);
     if (status === 0) return;
     throw new Failure("rig.fault", `the guest's \`${command}\` ended with status ${status}`);

@@ -31,6 +31,7 @@ export type Need =
   | "crash_record"
   | "kernel_core"
   | "native_addon"
+  | "secure_world"
   | "power";
 
 /** The watchdog: one that resets at T1, one that does at its second expiry, one of software. */

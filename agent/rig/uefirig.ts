@@ -106,11 +106,11 @@ export class UefiRig extends QemuRig implements BootRig {
     if (countdown === undefined || counter === undefined) return undefined;
     // The processor's counter runs from the start of QEMU, through every reset.
     const zeroMs = (counter.zero * 1000) / counter.hz;
-    return this.card.runsMs + zeroMs + countdown.refreshed_ms;
+    return this.running.runsMs + zeroMs + countdown.refreshed_ms;
   }
 
   press(key: string): void {
-    this.card.type(key);
+    this.running.type(key);
   }
 
   async stopProcessor(part: StoppedPart): Promise<Stopped | null> {

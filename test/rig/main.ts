@@ -1,16 +1,20 @@
 /** `npm run rig`: stories on the rigs that this project has, lockstep, sweeps and campaigns. */
 import fs from "node:fs";
 import path from "node:path";
+import { Failure } from "../../agent/errors.ts";
 import { campaignProgram } from "../../agent/rig/campaigns/campaign.ts";
 import { TeeCampaign } from "../../agent/rig/campaigns/tee.ts";
 import { runOrFail } from "../../agent/rig/command.ts";
 import { addonPath } from "../../agent/rig/guest.ts";
 import { lockstepProgram } from "../../agent/rig/lockstep/program.ts";
 import { arm64, type Machine, pc } from "../../agent/rig/machines.ts";
+import { OpteeRig } from "../../agent/rig/opteerig.ts";
 import { type Benches, bench, rigProgram } from "../../agent/rig/program.ts";
 import { QemuRig } from "../../agent/rig/qemurig.ts";
+import { fetchSecureParts } from "../../agent/rig/secureworld.ts";
 import { SimRig } from "../../agent/rig/simrig.ts";
 import { boots, firstBoots } from "../../agent/rig/stories/boots.ts";
+import { opteeStories } from "../../agent/rig/stories/optee.ts";
 import { sweeps } from "../../agent/rig/stories/sweeps.ts";
 import { sweepProgram } from "../../agent/rig/sweep/program.ts";
 import { stories } from "../../agent/rig/tell.ts";
@@ -50,10 +54,23 @@ const withFirmware = (machine: Machine) => {
   };
 };
 
+/** Where the secure world cannot be had, its stories are skipped; the others are told. */
+const withSecureWorld = async (logs: string): Promise<OpteeRig> => {
+  await compileAddon(arm64);
+  const parts = await fetchSecureParts(path.join(project, ".cache/guest"), arm64).catch(
+    (error: unknown) => {
+      if (error instanceof Failure && error.code.startsWith("rig.")) return error.message;
+      throw error;
+    },
+  );
+  return new OpteeRig(arm64, { project, logs }, parts);
+};
+
 const benches: Benches = {
   sim: bench((logFolder) => new SimRig(logFolder), stories),
   [pc.name]: bench(emulated(pc), stories),
   [arm64.name]: bench(emulated(arm64), stories),
+  "qemu-optee": bench(withSecureWorld, opteeStories),
   "qemu-uefi": bench(withFirmware(pc), [...boots, ...sweeps]),
   "qemu-uefi-arm64": bench(withFirmware(arm64), [...firstBoots, ...sweeps.slice(0, 1)]),
 };

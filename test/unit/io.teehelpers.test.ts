@@ -81,7 +81,7 @@ class Bench {
       },
       runProgram,
       services: new Map([["keystore", { uuid: new Uint8Array(16), login: 0, queryCommand: 1 }]]),
-      canary: { uuid: new Uint8Array(16), command: 0 },
+      canary: { uuid: new Uint8Array(16), command: 0, outputBytes: 0 },
       providers: {},
       supplicant: new SupplicantWatch("none", "/nowhere"),
       isWanted: true,
@@ -228,7 +228,7 @@ helpers("a provider that does not end is ended and has failed", async () => {
 helpers("a TEE that nobody named services of is left alone", async () => {
   const bench = new Bench({ isWanted: false });
   assert.not.ok(bench.tee.facts().usable);
-  assert.match(bench.tee.facts().because, /not called: no services are named/);
+  assert.match(bench.tee.facts().because, /not called: neither it nor a service is named/);
   assert.is((await bench.ask({ kind: "canary" }))(), "ENOENT");
   assert.is(bench.started.length, 0);
 });

@@ -72,7 +72,7 @@ class Bench {
         ["keystore", { uuid: bytes(0xaa), login: 0, queryCommand: 9 }],
         ["unlock", { uuid: bytes(0xbb), login: 0, queryCommand: null }],
       ]),
-      canary: { uuid: bytes(0xcc), command: 0 },
+      canary: { uuid: bytes(0xcc), command: 0, outputBytes: 64 },
       providers: providers(this.fake),
       supplicant: new SupplicantWatch("tee-supplicant", this.proc),
       isWanted: true,

@@ -3,6 +3,7 @@ import * as assert from "uvu/assert";
 import { parseSettings } from "../../agent/config.ts";
 import { Failure } from "../../agent/errors.ts";
 import { detectTee } from "../../agent/io/devicetee.ts";
+import { canaryParams } from "../../agent/io/teecalls.ts";
 import { describeProviders, firmwareCommand, powersOf } from "../../agent/io/teeproviders.ts";
 import { deviceSettings } from "../../agent/teesettings.ts";
 
@@ -34,6 +35,11 @@ settingsSuite("a service is the application that its entry names, or its own nam
   assert.equal(services.get(uuid), { uuid: bytes, login: 0, queryCommand: null });
   assert.is(device, "/dev/tee0");
   assert.is(Buffer.from(canary.uuid).toString("hex"), "7011a688ddde4053a5a97b3c4ddf13b8");
+  // PTA_CMD_GET_DEVICES takes one memory out, and nothing else.
+  assert.is(canary.command, 0);
+  assert.equal(canaryParams(canary), [{ attr: 6, size: 1024 }]);
+  const own = { canary: { uuid, command: 3 } };
+  assert.equal(canaryParams(read(own).canary), []);
 });
 
 settingsSuite("what is incomplete or not known is refused by its name", () => {
@@ -43,6 +49,8 @@ settingsSuite("what is incomplete or not known is refused by its name", () => {
     /names x, which is not among tee.services/,
   );
   assert.match(refusal({ canary: { uuid: "1234", command: 0 } }), /tee.canary.uuid is 1234/);
+  const greedy = { uuid, command: 0, output_bytes: 4_097 };
+  assert.match(refusal({ canary: greedy }), /output_bytes is 4097; it can be 0 to 4096/);
   assert.match(refusal({ supplicant: { stop: ["a"] } }), /stop and start, or neither/);
   assert.match(refusal({ firmware: { value: "1" } }), /a command, or sysfs and value/);
   assert.match(refusal({ firmware: { sysfs: "/etc/passwd", value: "1" } }), /is under \/sys/);
