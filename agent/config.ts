@@ -18,6 +18,8 @@ import { bool, check, type Infer, list, map, number, oneOf, optional, text } fro
 /** The settings file, and with it what can be set at all. Spans are in seconds. */
 const settingsShape = map({
   name: optional(text),
+  /** What tells this card from others; made of what the board says of itself when absent. */
+  device_id: optional(text),
   port: optional(text),
   baud: optional(number),
   state: optional(text),
@@ -76,6 +78,8 @@ export type Settings = Infer<typeof settingsShape>;
 export interface AgentConfig {
   /** What this card calls itself. */
   readonly name: string;
+  /** What tells it from all others; null: what the platform knows. */
+  readonly deviceId: string | null;
   readonly version: string;
   /** A lab image answers the rig group: faults can be injected over the line. */
   readonly lab: boolean;
@@ -148,6 +152,10 @@ function checkSpans(settings: Settings): void {
   if (preS !== undefined && !(preS > 0)) {
     refuse("watchdog.pre_reset_s", `is ${preS}; it is more than 0 seconds`);
   }
+  const { device_id } = settings;
+  if (device_id !== undefined && !/^[\w.-]{1,64}$/.test(device_id)) {
+    refuse("device_id", `is "${device_id}"; it is 1 to 64 letters, digits, dots and hyphens`);
+  }
   const names = new Set<string>();
   for (const [at, { name, every_s }] of (settings.tasks ?? []).entries()) {
     if (name === "") refuse(`tasks[${at}].name`, "is empty");
@@ -188,6 +196,7 @@ export function configure(settings: Settings, version: string): AgentConfig {
   const services = settings.tee?.services ?? (teePolicy === "simulate" ? simulatedServices : []);
   return {
     name: settings.name ?? "card",
+    deviceId: settings.device_id ?? null,
     version,
     lab: settings.lab ?? false,
     access: accessConfig(settings.access),

@@ -286,7 +286,7 @@ export class QemuRig implements Rig {
   protected async shell(command: string, withinMs = shellMs): Promise<number> {
     this.shells += 1;
     const end = new RegExp(`shell ${this.shells} ended (\\d+)`);
-    this.running.type(`${command}\necho "shell ${this.shells} ended $?"\n`);
+    this.running.type(`${command}\necho "shell ${this.shells} ended $ended"\n`);
     const find = (): string | undefined =>
       this.console.findLast(({ text }) => end.test(text))?.text;
     const line = await this.running.until(`end of \`${command}\``, find, withinMs);

@@ -8,7 +8,7 @@ export interface Ran {
   readonly text: string;
 }
 
-/** What the program that calls the TEE said: facts, states, events and answers, one of them each. */
+/** What the program that calls the TEE said: one of facts, state, event or answer each. */
 export interface TeeSaid {
   readonly id?: number;
   readonly tookMs?: number;

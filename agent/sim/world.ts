@@ -345,6 +345,7 @@ export class World {
     return {
       ...plainPlatform(this.config.name, this.clock),
       machineBootId: () => `machine-${this.boots}`,
+      deviceId: () => `sim-${this.options.seed}`,
       randomId: () => this.hex(8),
       handOff: () => this.record,
       // Firmware and agent share one record.
@@ -354,6 +355,7 @@ export class World {
       resetCause: () => (this.cause === "watchdog" ? "unknown" : this.cause),
       crashRecords: () => this.crashRecords.slice(),
       panicText: (records) => (records.length === 0 ? "" : "simulated panic"),
+      crashText: (records) => records.map((record) => `== ${record}`).join("\n"),
       reboot: () => {
         this.clock.at(this.clock.now() + rebootMs, () => this.reset("reboot"));
       },

@@ -51,7 +51,7 @@ function isRefused(world: World, answer: Body, why: string): void {
 stories("a change that is not signed is refused in every form, and says what to do", () => {
   const { world, end } = bench();
   isRefused(world, end.ask("wdt.disarm"), "unsigned");
-  assert.equal(end.ask("wdt.disarm").err, { group: 66, rc: 11 });
+  assert.equal(Object.keys(end.ask("wdt.disarm")), ["rc", "rsn"], "one form for every group");
   assert.equal(Object.keys(end.ask("os.reset")), ["rc", "rsn"], "a standard group's form");
   assert.is(end.ask("wdt.disarm", {}, 0).rc, 11, "version 1 has no other form");
   assert.match(String(end.ask("wdt.arm").rsn), /2 keys are authorised: .*--key/);

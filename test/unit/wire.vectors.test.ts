@@ -14,6 +14,7 @@ import { skip } from "../skip.ts";
 import cborVectors from "../vectors/cbor.json" with { type: "json" };
 import frameVectors from "../vectors/frames.json" with { type: "json" };
 import messageVectors from "../vectors/messages.json" with { type: "json" };
+import reportVectors from "../vectors/reports.json" with { type: "json" };
 import standardVectors from "../vectors/standard.json" with { type: "json" };
 import storedVectors from "../vectors/stored.json" with { type: "json" };
 
@@ -37,6 +38,7 @@ interface CborVector {
 
 const messages = [
   ...(messageVectors as unknown as readonly MessageVector[]),
+  ...(revived(reportVectors) as readonly MessageVector[]),
   ...(revived(standardVectors) as readonly MessageVector[]),
 ];
 const cbor = cborVectors as unknown as readonly CborVector[];
@@ -111,12 +113,15 @@ vectors("every command of the standard groups that is answered has its vectors",
 });
 
 const lack = pythonLack();
-if (lack !== null) skip("the vectors of the standard groups are what Python writes", lack);
-else {
-  vectors("the vectors of the standard groups are what Python writes", () => {
-    const { status, said } = runPython("vectors.py", "--check");
-    assert.is(status, 0, said);
-  });
+for (const script of ["vectors.py", "reportvectors.py"]) {
+  const title = `what ${script} writes is what stands in the vectors`;
+  if (lack !== null) skip(title, lack);
+  else {
+    vectors(title, () => {
+      const { status, said } = runPython(script, "--check");
+      assert.is(status, 0, said);
+    });
+  }
 }
 
 /** JSON has no bytes: they stand as `{"$bytes": hex}`. */
