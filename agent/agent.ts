@@ -69,7 +69,6 @@ export class Agent {
   private deviceId: string | null = null;
   private draining = false;
   private stopping = false;
-  private resetting = false;
   private cancelWake: () => void = () => undefined;
   private wakeMs = Infinity;
 
@@ -174,8 +173,6 @@ export class Agent {
 
   /** Answers a reset command, once; `line`: the one that it came on. */
   reset(by: string, line: Line | null = null): void {
-    if (this.resetting) return;
-    this.resetting = true;
     this.call(() => this.resets.command(by, line));
   }
 

@@ -94,11 +94,9 @@ export class OpteeRig extends QemuRig implements TeeRig {
 
   async run(command: string, withinMs = runMs): Promise<Ran> {
     const before = this.console.length;
-    // The loop that reads what is typed has a status of its own in between two lines.
-    await this.shell(`{ ${command}; }; echo "${ran} $?"`, withinMs);
+    const status = await this.shell(command, withinMs);
     const lines = this.console.slice(before).map(({ text }) => text);
-    const end = lines.findLast((text) => new RegExp(`^${ran} \\d+$`).test(text));
-    return { status: Number(end?.slice(ran.length)), text: lines.join("\n") };
+    return { status, text: lines.join("\n") };
   }
 
   async agent(options: string, settings: object = {}): Promise<void> {
@@ -197,7 +195,6 @@ export class OpteeRig extends QemuRig implements TeeRig {
     });
   }
 }
-const ran = "ran with status";
 const secureWordsMax = 65_536;
 /** How QEMU shows a processor in a thread of the TEE OS itself: secure, EL1, stack of EL0. */
 const secureKernel = /PSTATE=\S+ \S+ S +EL1t/;

@@ -17,20 +17,16 @@ const allowing = [
   policyOf("fingerprint", { allow: { gids: [50] }, commands: [{ command: 1, class: "once" }] }),
 ];
 
-function eventsOf(rig: AppRig, kind: string): object[] {
-  return rig.tee.events.map(({ event }) => event).filter((event) => event.kind === kind);
-}
+const eventsOf = (rig: AppRig, kind: string): object[] =>
+  rig.tee.events.map(({ event }) => event).filter((event) => event.kind === kind);
 
 apps("a call is answered, with its epoch, and its output", () => {
   const rig = new AppRig();
   const guest = rig.join();
   const id = rig.call(guest, count, "once", { input: Uint8Array.of(7) });
   rig.advance(10);
-  const said = verdictOf(guest, id);
-  assert.is(said.verdict, "answered");
-  assert.is(said.ret, 0);
-  assert.equal(said.output, Uint8Array.of(7));
-  assert.is(said.sent, true);
+  const { verdict, ret, output, sent } = verdictOf(guest, id);
+  assert.equal([verdict, ret, output, sent], ["answered", 0, Uint8Array.of(7), true]);
 });
 
 apps("who is not registered for any service is told so and shown out, once in the reports", () => {
