@@ -11,9 +11,11 @@ import { type AgentEvent, EventRing, eventClass, queueMax } from "./events.ts";
 import { Files } from "./files.ts";
 import { makeFile } from "./filetree.ts";
 import { AccessHead } from "./heads/access.ts";
+import { ApplicationsHead } from "./heads/applications.ts";
 import { BootHead } from "./heads/boot.ts";
 import { BootControls } from "./heads/bootcontrols.ts";
 import { HostHead, type Line } from "./heads/host.ts";
+import { PostMortem } from "./heads/postmortem.ts";
 import { ProtectionHead } from "./heads/protection.ts";
 import type { ReadinessHead } from "./heads/readiness.ts";
 import { Resets, resetDelayMs } from "./heads/resets.ts";
@@ -24,9 +26,11 @@ import { TeeMemory } from "./heads/teememory.ts";
 import { WatchdogHead } from "./heads/watchdog.ts";
 import type { Port } from "./io/port.ts";
 import { Ledger } from "./ledger.ts";
+import { beginning, fold } from "./machines/cardstate.ts";
 import type { TeeConfig } from "./machines/teeconfig.ts";
 import { readinessHead } from "./readinessparts.ts";
 import { RuntimeSettings } from "./runtimesettings.ts";
+import type { CardState } from "./wire/cardstate.ts";
 import type { ResponseOf } from "./wire/commands.ts";
 
 type Input =
@@ -44,6 +48,7 @@ export class Agent {
   readonly boot: BootHead;
   readonly watchdog: WatchdogHead;
   readonly tee: TeeHead;
+  readonly applications: ApplicationsHead;
   readonly host: HostHead;
   readonly controls: BootControls;
   readonly ready: ReadinessHead;
@@ -54,13 +59,16 @@ export class Agent {
   private readonly lives: ShortLives;
   readonly resets: Resets;
   readonly crashes: CrashStore;
+  /** What the reports of this boot add up to. */
+  state: CardState;
   readonly access: AccessHead;
   private readonly teeMemory: TeeMemory;
+  private readonly postMortem: PostMortem;
   private readonly supervision: Supervision;
   private readonly queue: Input[] = [];
+  private deviceId: string | null = null;
   private draining = false;
   private stopping = false;
-  private resetting = false;
   private cancelWake: () => void = () => undefined;
   private wakeMs = Infinity;
 
@@ -74,6 +82,7 @@ export class Agent {
     this.resets = new Resets(this, emit, () => {
       this.stopping = true;
     });
+    this.postMortem = new PostMortem(this, emit);
     this.supervision = new Supervision(io.supervisor, emit);
     this.boot = new BootHead(io, config, emit);
     this.watchdog = new WatchdogHead(
@@ -84,7 +93,7 @@ export class Agent {
         noteCulprit: (culprit) => this.boot.noteClosing("watchdog", culprit),
         clearCulprit: () => {
           this.boot.clearClosing();
-          this.resets.lastWords.takeBack();
+          this.resets.takeBack();
         },
         lastWords: (culprit, refreshedMs, deadlineMs) => {
           this.resets.speakLast({ cause: "watchdog", culprit, refreshedMs, deadlineMs });
@@ -97,16 +106,19 @@ export class Agent {
     this.lives = new ShortLives(this.boot, this.watchdog);
     this.crashes = new CrashStore(io.disk, io.sha256);
     this.ledger = new Ledger(io.disk, this.boot.id);
+    this.state = beginning(this.boot.id);
     const machine = io.platform.machineBootId();
     this.teeMemory = new TeeMemory(io.disk, machine, config.tee, io.clock.now());
     this.tee = this.teeHead(io, config.tee);
+    this.applications = new ApplicationsHead(io, config, this.tee, this.boot.id, emit);
     this.controls = new BootControls(io.controls, emit);
     this.ready = readinessHead(this, config, (culprit) => this.resets.withhold(culprit));
     this.protection = new ProtectionHead(this, emit);
     const card = { name: config.name, boot: this.boot.id };
     this.access = new AccessHead({ ...io, emit }, config.access, card);
     const { access, ledger } = this;
-    this.host = new HostHead({ clock: io.clock, ledger, emit, access }, answers(this));
+    const device = (): string => this.device;
+    this.host = new HostHead({ clock: io.clock, ledger, device, emit, access }, answers(this));
   }
 
   /** The settings in effect. */
@@ -117,7 +129,8 @@ export class Agent {
   /** Takes over the watchdog and begins to work. */
   start(): void {
     this.settings.tell((event) => this.emit(event));
-    this.boot.tell();
+    const { epoch, crashes: tee_crashes } = this.tee.status();
+    this.boot.tell({ epoch, tee_crashes, crash_records: this.crashes.count });
     const words = this.resets.heard();
     if (words !== null) this.emit(words);
     this.boot.start();
@@ -131,6 +144,7 @@ export class Agent {
     const isFrozen = this.watchdog.leftMs === leftMs;
     this.boot.adopted(isFrozen ? null : leftMs, found);
     this.boot.tellUnobserved(isFrozen ? null : refreshedAgoMs);
+    this.resets.tellRecovered();
     this.tee.start();
     this.boot.noteTold();
     // The first reports reach the disk in the next turn: the card is guarded as of now.
@@ -157,11 +171,9 @@ export class Agent {
     this.post({ kind: "call", act });
   }
 
-  /** Answers a reset command: cause first, then the answer, then the reset. Once. */
-  reset(by: string): void {
-    if (this.resetting) return;
-    this.resetting = true;
-    this.call(() => this.resets.command(by));
+  /** Answers a reset command, once; `line`: the one that it came on. */
+  reset(by: string, line: Line | null = null): void {
+    this.call(() => this.resets.command(by, line));
   }
 
   /** Injects a fault of the rig group once the answer has left. */
@@ -178,12 +190,19 @@ export class Agent {
     const cause = this.boot.noteStop(isShutdown, this.watchdog.checkedInMs);
     this.emit({ kind: "agent:stopping", cause });
     this.supervision.stop();
+    this.applications.stop();
     this.stopping = true;
     this.cancelWake();
     this.ready.stop();
     this.flush();
     this.watchdog.close();
     for (const line of this.host.lines.slice()) line.port.close();
+  }
+
+  /** What tells this card from others; asked of the platform when it is first needed. */
+  get device(): string {
+    this.deviceId ??= this.config.deviceId ?? this.io.platform.deviceId();
+    return this.deviceId;
   }
 
   /** What must hold before the boot is confirmed, and whether it does. */
@@ -198,7 +217,7 @@ export class Agent {
   }
 
   private teeHead(io: AgentIo, config: TeeConfig): TeeHead {
-    const { clock, tee, notify } = io;
+    const { clock, tee } = io;
     const memory = this.teeMemory;
     return new TeeHead(
       {
@@ -209,7 +228,7 @@ export class Agent {
         keep: (history) => memory.keep(history, clock.now()),
         saveContext: (context) => memory.saveContext(context),
         loadContext: () => memory.loadContext(),
-        notify,
+        notify: (services, available) => this.applications.notify(services, available),
         withhold: () => this.resets.withhold("tee"),
         keyPrefix: this.boot.id,
       },
@@ -222,10 +241,11 @@ export class Agent {
   emit(event: AgentEvent): void {
     const atMs = this.io.clock.now();
     this.ring.add(atMs, event);
+    this.postMortem.note(event);
     const worth = eventClass[event.kind];
     if (worth === "trace") return;
     const { kind, ...data } = event;
-    this.ledger.add(atMs, kind, worth, data);
+    this.state = fold(this.state, this.ledger.add(atMs, kind, worth, data));
   }
 
   private post(input: Input): void {
@@ -293,6 +313,7 @@ export class Agent {
   private tick(): void {
     const nowMs = this.io.clock.now();
     this.tee.tick(nowMs);
+    this.applications.tick(nowMs);
     this.watchdog.tick(nowMs);
     this.boot.tick(nowMs);
     this.lives.tick();
@@ -303,13 +324,14 @@ export class Agent {
   }
 
   private flush(): void {
+    // Before the reports and the notes after which nobody would write it any more.
+    this.postMortem.flush();
     const before = this.ledger.degraded;
     this.ledger.flush();
     // After the reports: what the record says was told must have reached the disk first.
     this.boot.journal.flush();
     if (this.ledger.degraded === null) this.resets.lastWords.clear();
-    const dropped = this.ledger.takeDrops();
-    if (dropped > 0) this.emit({ kind: "report:dropped", count: dropped, class: "state" });
+    for (const drops of this.ledger.takeDrops()) this.emit({ kind: "report:dropped", ...drops });
     const problem = this.ledger.degraded;
     if (problem !== null && before === null) this.emit({ kind: "journal:degraded", problem });
   }
@@ -319,6 +341,7 @@ export class Agent {
     const dueMs = Math.min(
       this.watchdog.dueMs,
       this.tee.dueMs,
+      this.applications.dueMs,
       this.boot.dueMs,
       this.host.dueMs,
       this.access.dueMs,

@@ -3,13 +3,12 @@ import type { Agent } from "./agent.ts";
 import { Failure } from "./errors.ts";
 import type { Handlers } from "./heads/host.ts";
 import type { Finding } from "./machines/doctor.ts";
+import { reportAnswers } from "./reportanswers.ts";
 import { standardAnswers } from "./standardanswers.ts";
+import { tagsOf } from "./tags.ts";
 import { teeAnswers } from "./teeanswers.ts";
 import { contractVersion, type ResponseOf, type WatchdogState } from "./wire/commands.ts";
 import { cutTexts } from "./wire/shape.ts";
-
-/** Reports in one answer: 8 of at most 220 bytes fit a packet of 2048. */
-const reportsPerAnswerMax = 8;
 
 /** The table of handlers; a command that is not in it answers `rc` 8. */
 export function answers(agent: Agent): Handlers {
@@ -32,7 +31,7 @@ export function answers(agent: Agent): Handlers {
       "wdt.plan": () => agent.protection.plan(),
       ...watchdogChanges(agent),
       ...teeAnswers(agent.tee),
-      ...reports(agent),
+      ...reportAnswers(agent),
       "access.session": (request, line) => agent.access.session(request, line),
       "access.status": () => agent.access.status(),
       "access.take": (request, line, actor) => agent.access.take(request, line, actor),
@@ -80,23 +79,16 @@ function watchdogChanges(agent: Agent): Handlers {
 
 function hello(agent: Agent): ResponseOf<"card.hello"> {
   const { judgement } = agent.watchdog;
-  const powers = agent.tee.status().powers.map((power) => `tee.${power}`);
   const simulated = judgement.backend === "simulated";
   return {
     name: agent.config.name,
     version: agent.config.version,
     contract: contractVersion,
+    device: agent.device,
     boot: agent.boot.id,
     uptime_ms: Math.round(agent.io.clock.now()),
     simulated,
-    tags: [
-      `wdt.${judgement.backend}`,
-      ...(agent.watchdog.bootStatus === null ? [] : ["wdt.reset_cause"]),
-      "report.subscribe",
-      ...agent.access.tags,
-      ...powers,
-      ...(Object.keys(agent.io.faults).length > 0 ? ["rig"] : []),
-    ],
+    tags: tagsOf(agent),
   };
 }
 
@@ -152,38 +144,6 @@ const findingCharactersMax = 200;
 function controlsFound(told: readonly string[]): Finding {
   const found = told.length === 0 ? "none: nothing is pending in firmware" : told.join("; ");
   return { name: "boot_control", ok: true, found, next: "" };
-}
-
-function reports(agent: Agent): Handlers {
-  const { ledger } = agent;
-  return {
-    "report.subscribe": ({ for_ms }, line) => {
-      const granted = agent.host.subscribe(line, for_ms);
-      const own = ledger.boots().find(({ boot }) => boot === agent.boot.id);
-      const pending = ledger.pending.length;
-      return { boot: agent.boot.id, last_seq: own?.lastSeq ?? 0, pending, for_ms: granted };
-    },
-    "report.unsubscribe": (_request, line) => {
-      line.subscriber = null;
-      return {};
-    },
-    "report.acknowledge": ({ boot, seq }, line) => {
-      const pending = ledger.acknowledge(boot, seq);
-      line.subscriber?.acknowledged(agent.io.clock.now());
-      return { pending };
-    },
-    "report.read": ({ boot, since = 0, max = reportsPerAnswerMax }) => {
-      const found = ledger.after(boot, since);
-      const some = found.slice(0, Math.min(max, reportsPerAnswerMax));
-      return { reports: some, more: some.length < found.length };
-    },
-    "report.snapshot": () => ({
-      boots: ledger.boots().map(({ boot, lastSeq, acknowledged, dropped }) => {
-        return { boot, last_seq: lastSeq, acknowledged, dropped };
-      }),
-      pending: ledger.pending.length,
-    }),
-  };
 }
 
 function rig(agent: Agent): Handlers {

@@ -44,8 +44,10 @@ export interface Crash extends Pick<CrashInfo, "name" | "about" | "boot"> {
 interface Slot {
   /** Counts up with every record; the higher one is the later. */
   readonly sequence: number;
-  readonly info: CrashInfo;
+  readonly info: Omit<CrashInfo, "sha256">;
   readonly body: Uint8Array;
+  /** Made when first asked for. */
+  sha256: string | null;
 }
 
 export class CrashStore {
@@ -63,7 +65,22 @@ export class CrashStore {
 
   /** The worst first, of the same kind the latest first. */
   list(): CrashInfo[] {
-    return this.inOrder().map(({ info }) => info);
+    return this.inOrder().map((slot) => ({ ...slot.info, sha256: this.digestOf(slot) }));
+  }
+
+  /** How many are kept. */
+  get count(): number {
+    return this.inOrder().length;
+  }
+
+  /** The whole text of a record; null when there is none of that name. */
+  contentOf(name: string): Uint8Array | null {
+    return this.inOrder().find(({ info }) => info.name === name)?.body ?? null;
+  }
+
+  /** Bytes of a record. Failure `crash.missing`. */
+  sizeOf(name: string): number {
+    return this.find(name).body.length;
   }
 
   /** At most `max` bytes from `off`; none behind the end. Failure `crash.missing`. */
@@ -78,9 +95,10 @@ export class CrashStore {
    */
   confirm(name: string, sha256: string): void {
     const slot = this.find(name);
-    if (slot.info.sha256 !== sha256.toLowerCase()) {
-      const message = `${name} has the digest ${slot.info.sha256}, not ${sha256}: it is kept`;
-      throw new Failure("crash.digest", message, { evidence: { sha256: slot.info.sha256 } });
+    const own = this.digestOf(slot);
+    if (own !== sha256.toLowerCase()) {
+      const message = `${name} has the digest ${own}, not ${sha256}: it is kept`;
+      throw new Failure("crash.digest", message, { evidence: { sha256: own } });
     }
     this.empty(slot);
   }
@@ -89,11 +107,11 @@ export class CrashStore {
    * Keeps a record, synced on return; one of a name that is there already changes nothing. When all
    * places are taken, the oldest of the least bad gives way. Returns which did; null for none.
    */
-  add(crash: Crash): CrashInfo | null {
+  add(crash: Crash): Slot["info"] | null {
     const kept = this.inOrder();
     if (kept.some(({ info }) => info.name === crash.name)) return null;
     const sequence = Math.max(0, ...kept.map((slot) => slot.sequence)) + 1;
-    const slot = this.slot(sequence, { ...crash, body: crash.body.slice(0, recordBytesMax) });
+    const slot = slotOf(sequence, { ...crash, body: crash.body.slice(0, recordBytesMax) });
     const last = kept.length < recordsMax ? undefined : kept.at(-1);
     if (last !== undefined && rankOf(last) < rankOf(slot)) return slot.info;
     if (last !== undefined) this.loaded()[this.placeOf(last)] = null;
@@ -104,9 +122,9 @@ export class CrashStore {
     return last?.info ?? null;
   }
 
-  private slot(sequence: number, { name, about, boot, body }: Crash): Slot {
-    const sha256 = hexOf(this.sha256(body));
-    return { sequence, body, info: { name, about, boot, bytes: body.length, sha256 } };
+  private digestOf(slot: Slot): string {
+    slot.sha256 ??= hexOf(this.sha256(slot.body));
+    return slot.sha256;
   }
 
   private inOrder(): Slot[] {
@@ -117,7 +135,7 @@ export class CrashStore {
   private find(name: string): Slot {
     const slot = this.loaded().find((slot) => slot?.info.name === name);
     if (slot != null) return slot;
-    const names = this.list().map((info) => info.name);
+    const names = this.inOrder().map(({ info }) => info.name);
     const there = names.length === 0 ? "there is none" : `there are ${names.join(", ")}`;
     throw new Failure("crash.missing", `no crash record named ${name}: ${there}`);
   }
@@ -154,12 +172,16 @@ export class CrashStore {
     try {
       const opened = unseal(magic, this.disk.read(fileOf(at)) ?? new Uint8Array());
       if (opened === null || !("data" in opened)) return null;
-      return this.slot(opened.sequence, check(shape, decodeMap(opened.data), "crash record"));
+      return slotOf(opened.sequence, check(shape, decodeMap(opened.data), "crash record"));
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       return null;
     }
   }
+}
+
+function slotOf(sequence: number, { name, about, boot, body }: Crash): Slot {
+  return { sequence, body, info: { name, about, boot, bytes: body.length }, sha256: null };
 }
 
 /** 0 is the worst. */

@@ -12,8 +12,22 @@ import type { Backend } from "./machines/criteria.ts";
 /** Order of worth when a bounded spool must drop: `safety` is dropped last. */
 export type EventClass = "safety" | "state" | "trace";
 
+/** What a card begins a boot with that no later report would tell. */
+export interface Beginning {
+  readonly name: string;
+  readonly slot: Slot;
+  readonly confirmed: boolean;
+  /** Failed attempts of the slot. */
+  readonly failures: number;
+  /** Of the TEE, whose restarts outlive boots. */
+  readonly epoch: number;
+  readonly tee_crashes: number;
+  /** Crash records kept from before. */
+  readonly crash_records: number;
+}
+
 export type AgentEvent =
-  | { kind: "agent:started"; version: string; cause: Cause; restart: boolean }
+  | ({ kind: "agent:started"; version: string; cause: Cause; restart: boolean } & Beginning)
   | { kind: "agent:short_lived"; in_a_row: number }
   | { kind: "agent:stopping"; cause: Cause }
   | { kind: "agent:defect"; what: string }
@@ -39,6 +53,8 @@ export type AgentEvent =
       reset_in_ms: number;
       trail: string;
     }
+  /** The card is back after a reset: of `boot` before, for `cause`. */
+  | { kind: "boot:recovered"; boot: string; outage_ms: number; cause: Cause; culprit: string }
   | { kind: "boot:fallback"; from: Slot; slot: Slot; failures: number }
   | { kind: "boot:evidence"; cause: Cause; evidence: string }
   | { kind: "boot:record_refused"; problem: string }
@@ -75,6 +91,8 @@ export type AgentEvent =
       deadline_ms: number;
       reset_in_ms: number;
     }
+  | { kind: "wdt:reset_acknowledged"; culprit: string; early_ms: number }
+  | { kind: "wdt:reset_held"; by: string; asked_ms: number; until_ms: number }
   | { kind: "wdt:resumed"; culprit: string; withheld_ms: number }
   | { kind: "wdt:hold"; until_ms: number; by: string }
   | { kind: "wdt:hold_ended"; by: string }
@@ -92,11 +110,20 @@ export type AgentEvent =
   | { kind: "tee:context_refused"; problem: string }
   | { kind: "tee:quarantined"; service: string; command: number }
   | { kind: "tee:rung"; rung: string; because: string }
-  | { kind: "tee:degraded"; because: string }
-  | { kind: "tee:escalated"; because: string }
+  | { kind: "tee:degraded"; because: string; epoch?: number }
+  | { kind: "tee:escalated"; because: string; epoch: number }
   | { kind: "tee:unrecoverable"; because: string }
   | { kind: "tee:helper"; because: string }
   | { kind: "tee:provider"; because: string }
+  /** Programs were not let in, or not to a service: `count` times since the last such report. */
+  | { kind: "tee:refused"; uid: number; pid: number; because: string; count: number }
+  | { kind: "tee:socket"; problem: string; count: number }
+  /** Calls that an earlier agent may have left half done. */
+  | { kind: "tee:unfinished"; count: number }
+  /** A crash record waits for a host, gave way to another, or has been taken. */
+  | { kind: "crash:kept"; record: string; about: string; bytes: number }
+  | { kind: "crash:dropped"; record: string; about: string }
+  | { kind: "crash:confirmed"; record: string }
   | { kind: "journal:recovered"; file: string; outcome: string }
   | { kind: "journal:degraded"; problem: string }
   | { kind: "report:dropped"; count: number; class: EventClass }
@@ -135,6 +162,7 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "boot:stage": "state",
   "boot:died": "safety",
   "boot:last_words": "safety",
+  "boot:recovered": "safety",
   "boot:fallback": "safety",
   "boot:evidence": "state",
   "boot:record_refused": "safety",
@@ -158,6 +186,8 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "wdt:disarmed": "safety",
   "wdt:withheld": "safety",
   "wdt:pre_reset": "safety",
+  "wdt:reset_acknowledged": "safety",
+  "wdt:reset_held": "safety",
   "wdt:resumed": "safety",
   "wdt:hold": "safety",
   "wdt:hold_ended": "safety",
@@ -180,6 +210,12 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "tee:unrecoverable": "safety",
   "tee:helper": "state",
   "tee:provider": "state",
+  "tee:refused": "safety",
+  "tee:socket": "state",
+  "tee:unfinished": "state",
+  "crash:kept": "state",
+  "crash:dropped": "safety",
+  "crash:confirmed": "state",
   "journal:recovered": "safety",
   "journal:degraded": "safety",
   "report:dropped": "safety",

@@ -5,6 +5,7 @@
  *     /log            the latest events, a JSON value a line, oldest first
  *     /timeline.svg   this boot and those before it as a drawing
  *     /crash/N        the boots that ended badly, 0 the latest: how, and its last words; JSON
+ *     /crash/NAME     a crash record that waits for a host, by its name; text
  */
 import type { Agent } from "./agent.ts";
 import { drawBoots } from "./bootsvg.ts";
@@ -17,6 +18,8 @@ type Past = ResponseOf<"boot.timelines">["boots"][number];
 /** The content of `name` as it is now; null where there is none of that name. */
 export function makeFile(agent: Agent, name: string): Uint8Array | null {
   if (/^\/(crash\/?)?$/.test(name)) throw new GroupFailure("files.folder", `${name} is a folder`);
+  const record = /^\/crash\/([a-z][\w.-]*)$/.exec(name)?.[1];
+  if (record !== undefined) return agent.crashes.contentOf(record);
   const text = textOf(agent, name);
   return text === null ? null : new TextEncoder().encode(text);
 }

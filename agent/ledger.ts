@@ -6,10 +6,11 @@
 import { Failure } from "./errors.ts";
 import type { EventClass } from "./events.ts";
 import type { Disk } from "./io/disk.ts";
-import { decodeMap, encodeMap } from "./wire/cbor.ts";
+import { encodeMap } from "./wire/cbor.ts";
 import { type Report, report as reportShape } from "./wire/commands.ts";
-import { seal, sealBytes, unseal } from "./wire/seal.ts";
-import { check, cutText, map, oneOf, text, uint } from "./wire/shape.ts";
+import { type Records, readRecords } from "./wire/records.ts";
+import { seal } from "./wire/seal.ts";
+import { check, cutText, map, oneOf, optional, text, uint } from "./wire/shape.ts";
 
 /** Bound on reports kept for a host that is away; the least worthy are dropped, and counted. */
 export const pendingMax = 512;
@@ -23,12 +24,32 @@ export interface BootCount {
   readonly boot: string;
   lastSeq: number;
   acknowledged: number;
+  /** Of both classes. */
   dropped: number;
+  droppedSafety: number;
 }
+
+/** Reports dropped since this was last told. */
+export interface Drops {
+  readonly class: Report["class"];
+  readonly count: number;
+}
+
+/**
+ * Telling of a drop costs a place in a full spool, and so a report: drops are told of at the first,
+ * then at twice as many each time, up to this many.
+ */
+const tellDropsMax = 1024;
 
 const magic = "KNLR";
 const entryKind = map({ t: oneOf("begin", "count", "report", "end", "ack", "drop") });
-const counted = map({ boot: text, last: uint, acknowledged: uint, dropped: uint });
+const counted = map({
+  boot: text,
+  last: uint,
+  acknowledged: uint,
+  dropped: uint,
+  dropped_safety: optional(uint),
+});
 const acked = map({ boot: text, seq: uint });
 const kept = map({ report: reportShape });
 
@@ -50,7 +71,9 @@ export class Ledger {
   private generationMax = 0;
   private written = 0;
   private buffered: Uint8Array[] = [];
-  private newDrops = 0;
+  /** Per class, drops not told of yet, and how many of them make a telling. */
+  private readonly untold = { state: 0, safety: 0 };
+  private readonly tellAt = { state: 1, safety: 1 };
   /** No segment is to be believed: the first flush begins one. */
   private isAnew = false;
 
@@ -107,6 +130,8 @@ export class Ledger {
     if (count === undefined || seq <= count.acknowledged) return this.pending.length;
     count.acknowledged = Math.min(seq, count.lastSeq);
     this.forget(boot, count.acknowledged);
+    // There is room again: the next drop is news.
+    if (this.pending.length < pendingMax / 2) Object.assign(this.tellAt, { state: 1, safety: 1 });
     this.buffered.push(this.record({ t: "ack", boot, seq: count.acknowledged }));
     return this.pending.length;
   }
@@ -127,17 +152,25 @@ export class Ledger {
     return [...this.counts.values()];
   }
 
-  /** Reports dropped since this was last asked; the agent reports the loss itself. */
-  takeDrops(): number {
-    const drops = this.newDrops;
-    this.newDrops = 0;
-    return drops;
+  /** Drops that are to be told of now, per class; the exact counts are in `boots`. */
+  takeDrops(): Drops[] {
+    return dropOrder.flatMap((worth) => {
+      const count = this.untold[worth];
+      if (count < this.tellAt[worth]) return [];
+      this.untold[worth] = 0;
+      this.tellAt[worth] = Math.min(this.tellAt[worth] * 2, tellDropsMax);
+      return [{ class: worth, count }];
+    });
+  }
+
+  private noteDrop({ class: worth }: Report): void {
+    this.untold[worth] += 1;
   }
 
   private count(boot: string): BootCount {
     let count = this.counts.get(boot);
     if (count === undefined) {
-      count = { boot, lastSeq: 0, acknowledged: 0, dropped: 0 };
+      count = { boot, lastSeq: 0, acknowledged: 0, dropped: 0, droppedSafety: 0 };
       this.counts.set(boot, count);
       this.forgetOldBoots();
     }
@@ -148,7 +181,7 @@ export class Ledger {
   private forgetOldBoots(): void {
     for (const boot of this.counts.keys()) {
       if (this.counts.size <= bootsMax) return;
-      this.newDrops += this.pending.filter((report) => report.boot === boot).length;
+      for (const report of this.pending) if (report.boot === boot) this.noteDrop(report);
       this.forget(boot, Infinity);
       this.counts.delete(boot);
     }
@@ -164,14 +197,13 @@ export class Ledger {
 
   /** The oldest of the least worthy goes first. */
   private dropOne(): void {
-    const worth: EventClass[] = ["state", "safety"];
-    for (const lowest of worth) {
+    for (const lowest of dropOrder) {
       const at = this.pending.findIndex((report) => report.class === lowest);
       if (at < 0) continue;
       const [dropped] = this.pending.splice(at, 1);
       if (dropped === undefined) return;
-      this.count(dropped.boot).dropped += 1;
-      this.newDrops += 1;
+      countDrop(this.count(dropped.boot), dropped);
+      this.noteDrop(dropped);
       this.buffered.push(this.record({ t: "drop", boot: dropped.boot, seq: dropped.seq }));
       return;
     }
@@ -227,7 +259,7 @@ export class Ledger {
       this.guard(() => {
         bytes = this.disk.read(this.file(at)) ?? bytes;
       });
-      const found = readRecords(bytes);
+      const found = readRecords(magic, bytes);
       return { at, length: bytes.length, isComplete: found.entries.some(isEnd), ...found };
     });
     segments.sort(byWorth);
@@ -247,8 +279,9 @@ export class Ledger {
     try {
       const { t } = check(entryKind, entry, "record");
       if (t === "count") {
-        const { boot, last, acknowledged, dropped } = check(counted, entry, t);
-        Object.assign(this.count(boot), { lastSeq: last, acknowledged, dropped });
+        const { boot, last, acknowledged, dropped, dropped_safety = 0 } = check(counted, entry, t);
+        const counts = { lastSeq: last, acknowledged, dropped, droppedSafety: dropped_safety };
+        Object.assign(this.count(boot), counts);
       } else if (t === "report") {
         const { report } = check(kept, entry, t);
         this.pending.push(report);
@@ -270,16 +303,25 @@ export class Ledger {
       count.acknowledged = Math.max(count.acknowledged, seq);
       this.forget(boot, seq);
     } else {
-      count.dropped += 1;
       const at = this.pending.findIndex((report) => report.boot === boot && report.seq === seq);
-      if (at >= 0) this.pending.splice(at, 1);
+      const [dropped] = at < 0 ? [] : this.pending.splice(at, 1);
+      countDrop(count, dropped ?? { class: "state" });
     }
   }
 }
 
+/** Worth least first. */
+const dropOrder = ["state", "safety"] as const satisfies EventClass[];
+
+function countDrop(count: BootCount, dropped: Pick<Report, "class">): void {
+  count.dropped += 1;
+  if (dropped.class === "safety") count.droppedSafety += 1;
+}
+
 function countEntry(count: BootCount): Record<string, unknown> {
-  const { boot, lastSeq, acknowledged, dropped } = count;
-  return { t: "count", boot, last: lastSeq, acknowledged, dropped };
+  const { boot, lastSeq, acknowledged, dropped, droppedSafety } = count;
+  const all = { t: "count", boot, last: lastSeq, acknowledged, dropped };
+  return { ...all, dropped_safety: droppedSafety };
 }
 
 /** The record that closes a rewritten segment's opening: without it the segment is not believed. */
@@ -308,64 +350,11 @@ function concat(parts: readonly Uint8Array[]): Uint8Array {
   return whole;
 }
 
-/** What a segment on disk says. */
-interface Segment {
-  generation: number;
-  entries: Record<string, unknown>[];
-  /** Something in it was no record, or one of another generation. */
-  damaged: boolean;
-}
-
 function byWorth(
-  left: Segment & { isComplete: boolean },
-  right: Segment & { isComplete: boolean },
+  left: Records & { isComplete: boolean },
+  right: Records & { isComplete: boolean },
 ): number {
   if (left.isComplete !== right.isComplete) return left.isComplete ? -1 : 1;
   if (left.isComplete) return right.generation - left.generation;
   return right.entries.length - left.entries.length;
-}
-
-/** Splits a segment into its records; what is damaged is skipped up to the next good one. */
-function readRecords(bytes: Uint8Array): Segment {
-  const segment: Segment = { generation: -1, entries: [], damaged: false };
-  let at = 0;
-  while (at < bytes.length) {
-    const found = readRecord(bytes, at);
-    if (found === null) {
-      segment.damaged = true;
-      at = nextMagic(bytes, at + 1);
-      continue;
-    }
-    at += found.length;
-    if (segment.generation < 0) segment.generation = found.generation;
-    if (found.generation !== segment.generation) segment.damaged = true;
-    else segment.entries.push(found.entry);
-  }
-  return { ...segment, generation: Math.max(segment.generation, 0) };
-}
-
-function readRecord(
-  bytes: Uint8Array,
-  at: number,
-): { length: number; generation: number; entry: Record<string, unknown> } | null {
-  if (bytes.length - at < sealBytes) return null;
-  const view = new DataView(bytes.buffer, bytes.byteOffset + at, bytes.length - at);
-  const length = view.getUint32(12) + sealBytes;
-  const opened = unseal(magic, bytes.subarray(at, at + length));
-  if (opened === null || !("data" in opened)) return null;
-  try {
-    return { length, generation: opened.sequence, entry: decodeMap(opened.data) };
-  } catch (error) {
-    if (!(error instanceof Failure)) throw error;
-    return null;
-  }
-}
-
-/** Where the next record may begin, or the end. */
-function nextMagic(bytes: Uint8Array, from: number): number {
-  const first = magic.charCodeAt(0);
-  for (let at = bytes.indexOf(first, from); at >= 0; at = bytes.indexOf(first, at + 1)) {
-    if ([...magic].every((letter, index) => bytes[at + index] === letter.charCodeAt(0))) return at;
-  }
-  return bytes.length;
 }

@@ -41,7 +41,7 @@ function osAnswers(agent: Agent): Handlers {
       throw new GroupFailure("os.clock_not_set", `its clock says ${showDatetime(wallMs)}`);
     },
     "os.set_datetime": ({ datetime }) => setDate(agent, datetime),
-    "os.reset": ({ force = 0, boot_mode = 0 }) => {
+    "os.reset": ({ force = 0, boot_mode = 0 }, line) => {
       if (boot_mode > 255)
         throw new Failure("usage.invalid", `boot_mode ${boot_mode} is above 255`);
       if (boot_mode !== 0) {
@@ -51,7 +51,7 @@ function osAnswers(agent: Agent): Handlers {
       if (state.kind === "holding" && Number(force) === 0) {
         throw new Failure("card.held", `${state.by} holds this card; force resets it all the same`);
       }
-      agent.reset("host");
+      agent.reset("host", line);
       return {};
     },
     // The largest packet plus 4: clients subtract the length and the checksum of the frame.

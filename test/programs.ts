@@ -1,5 +1,7 @@
 /** The built programs as child processes, and a cable of two pseudo terminals between them. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type NativePty, native } from "../native/index.ts";
 
@@ -100,3 +102,33 @@ export async function ask(port: string, ...words: string[]): Promise<Answer> {
 
 // biome-ignore lint/suspicious/noExplicitAny: the console's output is what is being tested.
 export type Answer = { code: number | null; ok: boolean; data?: any; error?: any };
+
+export interface Bench {
+  readonly cable: Cable;
+  readonly state: string;
+  readonly agents: Program[];
+  agent(...options: string[]): Promise<Program>;
+}
+
+/** A cable, a folder for the agent's state, and the agents started on it. */
+export async function bench(body: (bench: Bench) => Promise<void>): Promise<void> {
+  const cable = new Cable();
+  const state = mkdtempSync(join(tmpdir(), "kennel-state-"));
+  const agents: Program[] = [];
+  const agent = async (...options: string[]): Promise<Program> => {
+    const simulated = ["--watchdog", "simulate", "--tee", "simulate", "--access", "open"];
+    const line = ["--port", cable.card, "--state", state];
+    const started = new Program("kenneld", [...line, ...simulated, ...options], 60_000);
+    agents.push(started);
+    await started.says("kenneld ready");
+    return started;
+  };
+  try {
+    await body({ cable, state, agents, agent });
+  } finally {
+    for (const { child } of agents) child.kill("SIGKILL");
+    await Promise.all(agents.map(({ ended }) => ended));
+    cable.close();
+    rmSync(state, { recursive: true, force: true });
+  }
+}

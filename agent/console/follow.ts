@@ -5,7 +5,7 @@
 import { Failure } from "../errors.ts";
 import type { Clock } from "../io/clock.ts";
 import type { Report } from "../wire/commands.ts";
-import { Inbox, type Position } from "./inbox.ts";
+import { type Gap, Inbox, type Position } from "./inbox.ts";
 import type { Session } from "./session.ts";
 import { harmlessText } from "./show.ts";
 
@@ -19,8 +19,10 @@ export interface FollowOptions {
   readonly stop: AbortSignal;
   /** Opens the line again after a loss; null where there is nothing to come back to. */
   readonly reopen: (() => Promise<Session>) | null;
-  /** Shows reports; they are acknowledged when it has resolved. */
-  readonly deliver: (reports: readonly Report[]) => Promise<void>;
+  /** Shows reports, and what is missing before them; acknowledged when it has resolved. */
+  readonly deliver: (reports: readonly Report[], gaps: readonly Gap[]) => Promise<void>;
+  /** Done to begin with, for each boot and connection, and after a gap: what deltas start from. */
+  readonly attached?: (session: Session) => Promise<void>;
   /** Tells what goes on with the line, one sentence at a time. */
   readonly note: (text: string) => void;
 }
@@ -54,6 +56,10 @@ export class Follower {
   private readonly arrived: Report[] = [];
   private readonly unacknowledged = new Map<string, number>();
   private boot: string | null = null;
+  private device: string | null = null;
+  /** What deltas start from is to be taken anew. */
+  private detached = true;
+  private gapsTold = 0;
   private renewAtMs = 0;
   private behind = true;
   private silent = false;
@@ -104,6 +110,7 @@ export class Follower {
     const session = this.session ?? (await this.reconnect());
     if (session === null) return;
     if (this.nowMs >= this.renewAtMs) await this.renew(session);
+    if (this.detached) await this.attach(session);
     if (this.behind) await this.read(session, this.options.endMs);
     await this.deliver();
     await this.acknowledge(session);
@@ -119,10 +126,26 @@ export class Follower {
     else if (this.boot !== null && this.boot !== answer.boot) {
       this.options.note(`the card has restarted: boot ${harmlessText(answer.boot)}`);
     }
+    this.mustBeSame(answer.device);
     this.silent = false;
+    this.detached ||= this.boot !== answer.boot;
     this.boot = answer.boot;
     const latest = { boot: answer.boot, seq: answer.last_seq };
     this.behind ||= answer.last_seq > 0 && !this.inbox.isKnown(latest);
+  }
+
+  private async attach(session: Session): Promise<void> {
+    await this.options.attached?.(session);
+    this.detached = false;
+  }
+
+  /** A cable may have been moved: what is kept of one card must not become another's. */
+  private mustBeSame(device: string | undefined): void {
+    const known = this.device;
+    this.device = device ?? null;
+    if (known === null || known === this.device) return;
+    const other = harmlessText(device ?? "one that does not say which it is");
+    throw new Failure("card.other", `another card is on this line now: ${other}, not ${known}.`);
   }
 
   /** Reads everything after the last report taken, until `endMs` at the latest. */
@@ -142,7 +165,11 @@ export class Follower {
   private async deliver(): Promise<void> {
     const batch = this.arrived.splice(0);
     if (batch.length === 0) return;
-    await this.options.deliver(batch);
+    const { gapCount, gaps } = this.inbox;
+    const fresh = gapCount - this.gapsTold;
+    this.gapsTold = gapCount;
+    await this.options.deliver(batch, fresh === 0 ? [] : gaps.slice(-fresh));
+    if (fresh > 0) this.detached = true;
     for (const { boot, seq } of batch) this.unacknowledged.set(boot, seq);
   }
 
@@ -197,6 +224,7 @@ export class Follower {
     try {
       const session = await reopen();
       this.session = session;
+      this.detached = true;
       this.listen(session);
       this.options.note(`the line is back: ${session.link.port.name}`);
       return session;

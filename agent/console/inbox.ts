@@ -23,7 +23,9 @@ export const gapsMax = 64;
 export class Inbox {
   /** Distinct reports taken. */
   received = 0;
+  /** The latest ones; `gapCount`: all of them. */
   readonly gaps: Gap[] = [];
+  gapCount = 0;
   /** Distinct reports taken per boot, oldest boot first. */
   readonly perBoot = new Map<string, number>();
   private at: Position | null;
@@ -68,6 +70,7 @@ export class Inbox {
     if (this.at === null) return;
     const from = this.at.boot === boot ? this.at.seq + 1 : 1;
     if (seq <= from) return;
+    this.gapCount += 1;
     this.gaps.push({ boot, from, to: seq - 1 });
     if (this.gaps.length > gapsMax) this.gaps.shift();
   }

@@ -17,6 +17,7 @@ import {
 import { Deframer, enframe } from "../wire/frame.ts";
 import { check } from "../wire/shape.ts";
 import { encodeMessage, type Op, parsePacket, type Request } from "../wire/smp.ts";
+import { tagOf } from "../wire/tags.ts";
 import { askingForWords, type Body, checked } from "./answer.ts";
 import type { Authority } from "./authority.ts";
 import { type Evidence, noEvidence, seeBad, seePrompt, seeText, unanswered } from "./evidence.ts";
@@ -59,6 +60,8 @@ export class Link {
   private call: Call | null = null;
   private sequence: number;
   private lost: Failure | null = null;
+  /** What the card at the other end can do; null while it has not said. */
+  private tags: ReadonlySet<string> | null = null;
   private tellReport: (report: Report) => void = () => {};
   private tellLost: (failure: Failure) => void = () => {};
 
@@ -69,6 +72,11 @@ export class Link {
     this.sequence = options.firstSequence & 0xff;
     port.onData((bytes) => this.receive(bytes));
     port.onClose((cause) => this.lose(cause));
+  }
+
+  /** From now on a command that a card without its tag would not know is refused here. */
+  know(tags: readonly string[]): void {
+    this.tags = new Set(tags);
   }
 
   /** Sets the one listener for pushed reports; they come only after `report.subscribe`. */
@@ -85,7 +93,8 @@ export class Link {
   /**
    * Sends a request when its turn comes, signed where it must be, and resolves with the checked
    * answer. Rejects with a Failure: link.timeout, link.garbled, link.refused or access.* (the card
-   * said no), wire.malformed (the answer breaks the contract), port.lost, queue.full, key.*.
+   * said no), wire.malformed (the answer breaks the contract), port.lost, queue.full, key.*,
+   * card.lacks (nothing was sent).
    */
   request<N extends CommandName>(
     name: N,
@@ -122,6 +131,8 @@ export class Link {
         }
       };
       if (this.lost !== null) return settle(this.lost);
+      const tag = tagOf[name];
+      if (tag !== undefined && this.tags?.has(tag) === false) return settle(lacks(name, tag));
       if (this.waiting.length >= waitingMax) {
         const message = `${waitingMax} requests already wait for ${this.port.name}`;
         return settle(new Failure("queue.full", message));
@@ -249,4 +260,9 @@ export class Link {
     }
     this.tellLost(lost);
   }
+}
+
+function lacks(name: CommandName, tag: string): Failure {
+  const message = `this card cannot do that: it does not tell of ${tag}. Nothing was sent.`;
+  return new Failure("card.lacks", message, { evidence: { request: name, tag } });
 }

@@ -1,6 +1,7 @@
 /** `kennel reports`: what the card has to tell, shown, and then acknowledged. */
 import { Failure } from "../errors.ts";
 import type { Report } from "../wire/commands.ts";
+import type { Archive } from "./archive.ts";
 import type { Context, Outcome } from "./context.ts";
 import { Follower } from "./follow.ts";
 import { Inbox, type Position, showGap } from "./inbox.ts";
@@ -12,6 +13,8 @@ export interface ReportsOptions {
   /** Only what came after this; null: everything the card still keeps. */
   readonly since: Position | null;
   readonly keep: boolean;
+  /** Stored there before they are acknowledged; null: only shown. */
+  readonly archive: Archive | null;
 }
 
 /** Packets read in one go: a card keeps some hundred reports, a packet holds several. */
@@ -32,7 +35,10 @@ export function parseSince(text: string, boot: string): Position {
 }
 
 export async function reports({ link, paint }: Context, options: ReportsOptions): Promise<Outcome> {
-  const inbox = new Inbox(options.since);
+  const { archive } = options;
+  const keep = options.keep || (await link.authority?.cannotChange(answerMs)) === true;
+  await archive?.attach(link, keep);
+  const inbox = new Inbox(options.since ?? archive?.store.position ?? null);
   const found: Report[] = [];
   for (let reads = 0; reads < readsMax; reads++) {
     const { position } = inbox;
@@ -42,7 +48,8 @@ export async function reports({ link, paint }: Context, options: ReportsOptions)
     found.push(...fresh);
     if (!answer.more || fresh.length === 0) break;
   }
-  const keep = options.keep || (await link.authority?.cannotChange(answerMs)) === true;
+  archive?.keep(found, inbox.gaps);
+  if (inbox.gaps.length > 0) await archive?.attach(link, keep);
   const acknowledge = async (): Promise<void> => {
     for (const [boot, seq] of newest(found)) {
       await link.request("report.acknowledge", { boot, seq });
@@ -116,19 +123,21 @@ export interface FollowArguments extends ReportsOptions {
 }
 
 export async function followReports(options: FollowArguments): Promise<Outcome> {
-  const { session, terminal, paint, quiet } = options;
+  const { session, terminal, paint, quiet, archive } = options;
   const kept: Report[] = [];
   const cannot = !options.keep && (await session.link.authority?.cannotChange(answerMs)) === true;
   if (cannot) terminal.err("kennel: no key to acknowledge with: the card keeps its reports\n");
   const follower = new Follower(session, {
-    since: options.since,
+    since: options.since ?? archive?.store.position ?? null,
     keep: options.keep || cannot,
     clock: session.clock,
     endMs: session.clock.now() + options.forMs,
     stop: options.stop,
     reopen: options.reopen,
     note: (text) => terminal.err(`kennel: ${text}\n`),
-    deliver: async (batch) => {
+    attached: async ({ link }) => archive?.attach(link, options.keep || cannot),
+    deliver: async (batch, gaps) => {
+      archive?.keep(batch, gaps);
       if (quiet) kept.push(...batch.slice(0, Math.max(followedMax - kept.length, 0)));
       else await terminal.out(`${batch.map((report) => reportLine(report, paint)).join("\n")}\n`);
     },

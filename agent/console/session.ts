@@ -107,6 +107,7 @@ export async function greet(link: Link): Promise<Hello> {
       { evidence: { card: hello.contract, console: contractVersion } },
     );
   }
+  link.know(hello.tags);
   return hello;
 }
 

@@ -10,7 +10,7 @@ import { getFile } from "./files.ts";
 import { echo, hello, reset, resetEffect } from "./hello.ts";
 import { milliseconds, positive, seconds, whole } from "./numbers.ts";
 import { protect } from "./protect.ts";
-import { followReports, parseSince, reports } from "./reports.ts";
+import { plantReports } from "./reporttree.ts";
 import { injectFault, rigFaults } from "./rig.ts";
 import type { GlobalOptions, Run } from "./run.ts";
 import { type SettingsOptions, settings } from "./settings.ts";
@@ -223,41 +223,6 @@ function plantTee(program: Command, run: Run, globals: Globals): void {
     .command("crash")
     .description("crash it; only simulated cards and lab images do that")
     .action(() => run.onCard(globals(), teeCrash));
-}
-
-interface ReportArguments {
-  readonly since?: string;
-  readonly keep?: true;
-  readonly follow?: true;
-  readonly for?: number;
-}
-
-function plantReports(program: Command, run: Run, globals: Globals): void {
-  program
-    .command("reports")
-    .description("what the card has to tell; shown, then acknowledged")
-    .option("--since <[boot:]seq>", "only what came after this report")
-    .option("--keep", "do not acknowledge: the card keeps them")
-    .option("--follow", "stay and show what comes, across resets and lost lines")
-    .option("--for <seconds>", "with --follow: end by itself", seconds)
-    .action(async (options: ReportArguments) => {
-      const { since, follow } = options;
-      const keep = options.keep === true;
-      const position = (boot: string) => (since === undefined ? null : parseSince(since, boot));
-      if (follow !== true) {
-        const read = { keep };
-        return run.onCard(globals(), (card) =>
-          reports(card, { ...read, since: position(card.hello.boot) }),
-        );
-      }
-      const { stop, terminal } = run.setting;
-      const forMs = milliseconds(options.for) ?? Infinity;
-      const { paint, isJson } = run;
-      await run.untilStopped(globals(), (session, hello, reopen) => {
-        const common = { session, reopen, forMs, stop, terminal, paint, quiet: isJson };
-        return followReports({ ...common, keep, since: position(hello.boot) });
-      });
-    });
 }
 
 function plantRig(program: Command, run: Run, globals: Globals): void {

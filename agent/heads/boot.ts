@@ -3,7 +3,7 @@
  * reads the hand-off record, keeps the boot record, and runs machines/boot.ts from hand-off on.
  */
 import type { AgentConfig } from "../config.ts";
-import type { AgentEvent } from "../events.ts";
+import type { AgentEvent, Beginning } from "../events.ts";
 import type { Clock } from "../io/clock.ts";
 import type { Disk } from "../io/disk.ts";
 import type { Platform } from "../io/platform.ts";
@@ -21,7 +21,15 @@ import type { ResponseOf } from "../wire/commands.ts";
 import type { HandOff } from "../wire/handoff.ts";
 import { fromHandOff, wayTo, whatIsLeft } from "./arrival.ts";
 import { bootCodec } from "./bootcodec.ts";
-import { countersOf, deathsOf, handOffTold, historyOf, stagesOf, timelinesOf } from "./boottold.ts";
+import {
+  begunWith,
+  countersOf,
+  deathsOf,
+  handOffTold,
+  historyOf,
+  stagesOf,
+  timelinesOf,
+} from "./boottold.ts";
 
 export interface BootIo {
   readonly clock: Clock;
@@ -110,11 +118,10 @@ export class BootHead {
   open(bootStatus: number | null): void {
     const { journal, io, config } = this;
     const crashRecords = io.platform.crashRecords().slice(0, record.crashRecordsMax);
-    const evidence = this.gather(bootStatus, crashRecords);
-    this.evidence = evidence;
-    const hardware = hardwareCause(evidence);
+    this.evidence = this.gather(bootStatus, crashRecords);
+    const hardware = hardwareCause(this.evidence);
     const machine = io.platform.machineBootId();
-    const current = journal.value.current;
+    const { current } = journal.value;
     if (current !== null && current.machine === "" && this.isOfFirmware(current)) {
       const claimed = { ...journal.value, current: { ...current, machine }, crashRecords };
       journal.stage(this.blamed(record.amend(claimed, hardware)));
@@ -142,7 +149,7 @@ export class BootHead {
   }
 
   /** Tells of this start and of every ended boot the host has not been told of yet. */
-  tell(): void {
+  tell(rest: Pick<Beginning, "epoch" | "tee_crashes" | "crash_records">): void {
     const { value, outcome } = this.journal;
     if (outcome !== "current" && outcome !== "absent") {
       this.emit({ kind: "journal:recovered", file: "boot", outcome });
@@ -153,7 +160,8 @@ export class BootHead {
     const last = value.past.at(-1);
     const restart = last?.cause === "agent_restart";
     const cause = last?.cause ?? "unknown";
-    this.emit({ kind: "agent:started", version: this.config.version, cause, restart });
+    const begun = begunWith(value, this.config);
+    this.emit({ kind: "agent:started", cause, restart, ...begun, ...rest });
     if (last !== undefined && !restart && this.evidence !== null) {
       this.emit({ kind: "boot:evidence", cause, evidence: evidenceText(this.evidence) });
     }
@@ -167,8 +175,7 @@ export class BootHead {
 
   /** What `tell` said counts as told once the reports are on disk: with the next flush. */
   noteTold(): void {
-    const { value } = this.journal;
-    this.journal.stage({ ...value, told: value.boots });
+    this.journal.stage({ ...this.journal.value, told: this.journal.value.boots });
   }
 
   /** The agent runs: stage adopt begins. */

@@ -78,6 +78,16 @@ export function historyOf(boots: readonly BootEntry[]): ResponseOf<"boot.history
   };
 }
 
+/** Whose agent starts, and on which slot, as the record has it. */
+export function begunWith(
+  { current, failures }: BootRecord,
+  { version, name }: { version: string; name: string },
+) {
+  const slot = current?.slot ?? "a";
+  const confirmed = current?.confirmed === true;
+  return { version, name, slot, confirmed, failures: slot === "safe" ? 0 : failures[slot] };
+}
+
 /** Which slot boots, and how often each one failed. */
 export function countersOf(
   { active, trial, failures }: BootRecord,

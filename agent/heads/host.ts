@@ -26,7 +26,7 @@ import {
   responseHeader,
 } from "../wire/smp.ts";
 import type { Actor } from "./signatures.ts";
-import { leaseMs, Subscriber } from "./subscriber.ts";
+import { leaseMs, type Position, Subscriber } from "./subscriber.ts";
 
 /** What answers each command. A command without a handler answers `rc` 8, not supported. */
 export type Handlers = {
@@ -114,6 +114,8 @@ const byId = new Map<string, CommandName>(
 export interface HostIo {
   readonly clock: Clock;
   readonly ledger: Ledger;
+  /** Whose reports are pushed. */
+  readonly device: () => string;
   readonly emit: (event: AgentEvent) => void;
   readonly access: Gate;
 }
@@ -184,14 +186,15 @@ export class HostHead {
     for (const line of this.lines) {
       if (line.subscriber === null) continue;
       if (nowMs >= line.subscriber.endsMs) line.subscriber = null;
-      else line.subscriber.pump(nowMs, (report) => line.send(pushed(report)));
+      else line.subscriber.pump(nowMs, (report) => line.send(pushed(this.io.device(), report)));
     }
   }
 
-  subscribe(line: Line, forMs: number | undefined): number {
+  /** `after`: nothing up to there is pushed. Returns the lease granted, ms. */
+  subscribe(line: Line, forMs: number | undefined, after: Position | null = null): number {
     const nowMs = this.io.clock.now();
     const granted = Math.min(Math.max(forMs ?? leaseMs.usual, 1000), leaseMs.max);
-    line.subscriber = new Subscriber(this.io.ledger, nowMs, granted);
+    line.subscriber = new Subscriber(this.io.ledger, nowMs, granted, after);
     return granted;
   }
 
@@ -271,7 +274,7 @@ function onFreshLine(message: Uint8Array): Uint8Array {
 }
 
 /** A report as it is sent unasked: a read response of the report group. */
-function pushed(report: Report): Uint8Array {
+function pushed(device: string, report: Report): Uint8Array {
   const { group, id } = reportPush;
   return encodeMessage({
     version: 1,
@@ -279,6 +282,6 @@ function pushed(report: Report): Uint8Array {
     group,
     seq: 0,
     command: id,
-    body: report,
+    body: { device, ...report },
   });
 }

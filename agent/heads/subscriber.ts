@@ -13,6 +13,9 @@ export const windowMax = 16;
 /** Unacknowledged reports are sent again after this time, doubling up to the second bound. */
 export const resendMs = { first: 2_000, max: 30_000 };
 
+/** A report's identity on its card. */
+export type Position = Pick<Report, "boot" | "seq">;
+
 export class Subscriber {
   /** When the lease ends. */
   endsMs: number;
@@ -20,10 +23,13 @@ export class Subscriber {
   private sent: Report[] = [];
   private resendAtMs = Infinity;
   private resendAfterMs = resendMs.first;
+  private readonly after: Position | null;
 
-  constructor(ledger: Ledger, nowMs: number, forMs: number) {
+  /** `after`: what the host has already, without having acknowledged it; null for nothing. */
+  constructor(ledger: Ledger, nowMs: number, forMs: number, after: Position | null = null) {
     this.ledger = ledger;
     this.endsMs = nowMs + forMs;
+    this.after = after;
   }
 
   /** When something is to be done without any event: a repetition or the end of the lease. */
@@ -38,9 +44,13 @@ export class Subscriber {
   /** The host acknowledged: it lives, and the window moves on. */
   acknowledged(nowMs: number): void {
     this.renew(nowMs, leaseMs.usual);
-    this.sent = this.sent.filter((report) => this.ledger.pending.includes(report));
+    this.forgetAcknowledged();
     this.resendAfterMs = resendMs.first;
     this.resendAtMs = this.sent.length === 0 ? Infinity : nowMs + this.resendAfterMs;
+  }
+
+  private forgetAcknowledged(): void {
+    this.sent = this.sent.filter((report) => this.ledger.pending.includes(report));
   }
 
   /** Pushes what may be sent now; `push` returns false when the line takes no more. */
@@ -50,9 +60,12 @@ export class Subscriber {
       this.resendAfterMs = Math.min(this.resendAfterMs * 2, resendMs.max);
       this.resendAtMs = Infinity;
     }
-    const last = this.sent.at(-1);
-    const from = last === undefined ? 0 : this.ledger.pending.indexOf(last) + 1;
-    for (const report of this.ledger.pending.slice(from, from + windowMax - this.sent.length)) {
+    // What another host has acknowledged meanwhile is in nobody's way.
+    if (this.sent.length >= windowMax) this.forgetAcknowledged();
+    const { after } = this;
+    const last = this.sent.at(-1) ?? after;
+    const wanted = last === null ? this.ledger.pending : this.ledger.after(last.boot, last.seq);
+    for (const report of wanted.slice(0, windowMax - this.sent.length)) {
       if (!push(report)) break;
       this.sent.push(report);
     }

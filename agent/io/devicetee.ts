@@ -13,6 +13,7 @@ import {
   canaryParams,
   type DeviceService,
   inputBytesMax,
+  openParams,
   outcomeOf,
   probeCommand,
   queryParams,
@@ -197,7 +198,9 @@ export class DeviceTee implements Tee {
     const helper = this.helpers.caller();
     const before = this.setup.supplicant.atStart();
     const { uuid, login } = service;
-    this.helpers.ask(helper, { op: "open", context, uuid, login }, (heard) => {
+    const params = openParams(service.openParams ?? []);
+    const given = params.length === 0 ? {} : { params };
+    this.helpers.ask(helper, { op: "open", context, uuid, login, ...given }, (heard) => {
       const outcome = this.judged(outcomeOf(heard), before);
       const id = typeof heard === "string" ? undefined : heard.session;
       const isOpen = outcome.errno === null && outcome.ret === 0;

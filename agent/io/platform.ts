@@ -2,6 +2,7 @@ import { closeSync, constants, openSync, readdirSync, readSync, statSync } from 
 import { hostname, machine, release, type, version } from "node:os";
 import { join } from "node:path";
 import { native } from "../../native/index.ts";
+import { sha256 } from "./digest.ts";
 import { efiVariables, readVariable } from "./efivars.ts";
 import { ownThreads, type Thread } from "./threads.ts";
 
@@ -9,6 +10,11 @@ import { ownThreads, type Thread } from "./threads.ts";
 export interface Platform {
   /** Changes with every boot of the card, not with a restart of the agent. */
   machineBootId(): string;
+  /**
+   * What tells this card from others, for its whole life: 16 hexadecimal digits made of what the
+   * board says of itself, which they do not betray; `unknown` where it says nothing.
+   */
+  deviceId(): string;
   /** Eight random hexadecimal digits, to keep boot ids apart when counters are lost. */
   randomId(): string;
   /** The hand-off record that firmware left, byte for byte; null when there is none. */
@@ -31,6 +37,11 @@ export interface Platform {
   crashRecords(): string[];
   /** The kernel's words at its panic, of these records; empty where none of them has any. */
   panicText(records: readonly string[]): string;
+  /**
+   * The kernel's log as these records have it, the one with the panic first; at most about
+   * `charactersMax`. Empty where there is nothing to read.
+   */
+  crashText(records: readonly string[], charactersMax: number): string;
   /** What the kernel was started with; empty when it does not say. Source: /proc/cmdline. */
   commandLine(): string;
   /** Asks the operating system for an orderly reboot. Returns at once. */
@@ -53,6 +64,28 @@ export interface Platform {
 
 /** So much of a crash record is looked through. */
 const crashBytesMax = 256 * 1024;
+
+/**
+ * Where a board says which one it is; what survives a new installation first. Sources: Linux
+ * Documentation/ABI/testing/sysfs-firmware-dmi-ids, devicetree specification 2.3.1, machine-id(5).
+ */
+const boardFiles = [
+  { path: "/sys/class/dmi/id/product_uuid", says: "uuid" },
+  { path: "/proc/device-tree/serial-number", says: "serial" },
+  { path: "/etc/machine-id", says: "machine" },
+] as const;
+
+/** What makers leave in who do not number their boards. */
+function isFiller(said: string): boolean {
+  const digits = said.replaceAll("-", "").toLowerCase();
+  return (
+    /^(.)\1*$/.test(digits) ||
+    digits === "03000200040005000006000700080009" ||
+    /filled|default|not specified|none/.test(said.toLowerCase())
+  );
+}
+
+const panicSaid = /Kernel panic - not syncing: ([\x20-\x7e]{1,200})/;
 
 /** Written by boot/linux/boot-hook.sh. */
 export const hookFile = "/run/kennel/boot-hook";
@@ -80,6 +113,17 @@ export class LinuxPlatform implements Platform {
 
   machineBootId(): string {
     return readText("/proc/sys/kernel/random/boot_id");
+  }
+
+  deviceId(): string {
+    for (const { path, says } of boardFiles) {
+      const said = readText(path).replaceAll("\0", "").trim();
+      if (said === "" || isFiller(said)) continue;
+      // A digest: /etc/machine-id is not to be shown, and a serial number is its owner's own.
+      const digest = sha256(new TextEncoder().encode(`kennel device ${says} ${said}`));
+      return Buffer.from(digest).toString("hex").slice(0, 16);
+    }
+    return "unknown";
   }
 
   randomId(): string {
@@ -112,14 +156,26 @@ export class LinuxPlatform implements Platform {
   /** One panic is several records, each with a piece of the kernel's log. */
   panicText(records: readonly string[]): string {
     for (const record of records) {
-      const name = record.slice(0, record.lastIndexOf("@"));
-      const text = readBytes(join(this.pstore, name))
-        ?.subarray(0, crashBytesMax)
-        .toString("latin1");
-      const said = /Kernel panic - not syncing: ([\x20-\x7e]{1,200})/.exec(text ?? "")?.[1];
+      const said = panicSaid.exec(this.textOf(record))?.[1];
       if (said !== undefined) return said.trim();
     }
     return "";
+  }
+
+  crashText(records: readonly string[], charactersMax: number): string {
+    const texts = records.map((record) => ({ record, text: this.textOf(record) }));
+    const [first, ...others] = texts.filter(({ text }) => panicSaid.test(text));
+    const rest = first === undefined ? texts : texts.filter((one) => one !== first);
+    const ordered = first === undefined ? others.concat(rest) : [first, ...rest];
+    const parts = ordered.map(({ record, text }) => `== ${record}\n${text.trimEnd()}`);
+    const whole = parts.join("\n").slice(0, charactersMax);
+    return whole.replace(/[^\t\n\x20-\x7e]/g, "?");
+  }
+
+  private textOf(record: string): string {
+    const name = record.slice(0, record.lastIndexOf("@"));
+    const bytes = readBytes(join(this.pstore, name), crashBytesMax);
+    return bytes?.toString("latin1") ?? "";
   }
 
   /** Nothing on a plain Linux system tells a power cut from a reset button. */
@@ -176,12 +232,12 @@ function readText(path: string): string {
   return readBytes(path)?.toString("utf8").trim() ?? "";
 }
 
-/** At most `fileBytesMax`, and without waiting: nothing that is read here may hold the guard. */
-function readBytes(path: string): Buffer | null {
+/** At most `bytesMax`, and without waiting: nothing that is read here may hold the guard. */
+function readBytes(path: string, bytesMax = fileBytesMax): Buffer | null {
   try {
     const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
-      const bytes = Buffer.alloc(fileBytesMax);
+      const bytes = Buffer.alloc(bytesMax);
       return bytes.subarray(0, readSync(fd, bytes));
     } finally {
       closeSync(fd);

@@ -331,7 +331,7 @@ export function giveUp(core: Core, told: readonly string[], because: string, atM
     return to<State, Effect>(
       { kind: "degraded", core: ended.core, because: why },
       ...effects,
-      report({ kind: "tee:degraded", because: why }),
+      report({ kind: "tee:degraded", because: why, epoch: core.epoch }),
       { kind: "journal", history: core.history },
     );
   }
@@ -348,7 +348,7 @@ export function giveUp(core: Core, told: readonly string[], because: string, atM
     },
     ...effects,
     report({ kind: "tee:rung", rung: "card_reset", because }),
-    report({ kind: "tee:escalated", because }),
+    report({ kind: "tee:escalated", because, epoch: core.epoch }),
     { kind: "journal", history },
     { kind: "withhold", because },
   );

@@ -6,7 +6,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { Failure } from "../errors.ts";
-import { run, runOrFail } from "./command.ts";
+import { type Outcome, run, runOrFail } from "./command.ts";
 import type { Machine } from "./machines.ts";
 
 /** Raised when what is kept of a package changes. */
@@ -151,10 +151,7 @@ async function foreignLists(
   }
   fs.writeFileSync(path.join(state, "status"), "");
   if (release !== undefined) fs.writeFileSync(sources, sourcesOf(release));
-  const { status, stderr } = await run("apt-get", [...options, "update"], {
-    deadlineMs: downloadMs,
-    from: "apt",
-  });
+  const { status, stderr } = await updated(options);
   // Without a network older lists will do, and what is kept of packages as well.
   if (status === 0) fs.writeFileSync(stamp, "");
   else if (!fs.existsSync(stamp)) {
@@ -162,6 +159,18 @@ async function foreignLists(
   }
   return options;
 }
+
+/** Another card may be prepared at the same time: who has the lists locked is waited for. */
+async function updated(options: readonly string[]): Promise<Outcome> {
+  const endMs = Date.now() + downloadMs;
+  for (;;) {
+    const how = { deadlineMs: downloadMs, from: "apt" };
+    const outcome = await run("apt-get", [...options, "update"], how);
+    if (!/Could not get lock/.test(outcome.stderr) || Date.now() > endMs) return outcome;
+    await new Promise((resolve) => setTimeout(resolve, lockRetryMs));
+  }
+}
+const lockRetryMs = 1000;
 
 /** Reads Debian's package lists or downloads from them. */
 function runApt(program: string, args: readonly string[], cwd?: string): Promise<string> {

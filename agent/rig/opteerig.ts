@@ -4,7 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import { Failure } from "../errors.ts";
 import { fileEntry } from "./cpio.ts";
-import { setRegister } from "./debugdoor.ts";
+import { openGdb } from "./gdb.ts";
 import { prepareGuest } from "./guest.ts";
 import { endOfStory, kenneld, main, startFile } from "./guestshell.ts";
 import { places } from "./init.ts";
@@ -94,11 +94,9 @@ export class OpteeRig extends QemuRig implements TeeRig {
 
   async run(command: string, withinMs = runMs): Promise<Ran> {
     const before = this.console.length;
-    // The loop that reads what is typed has a status of its own in between two lines.
-    await this.shell(`{ ${command}; }; echo "${ran} $?"`, withinMs);
+    const status = await this.shell(command, withinMs);
     const lines = this.console.slice(before).map(({ text }) => text);
-    const end = lines.findLast((text) => new RegExp(`^${ran} \\d+$`).test(text));
-    return { status: Number(end?.slice(ran.length)), text: lines.join("\n") };
+    return { status, text: lines.join("\n") };
   }
 
   async agent(options: string, settings: object = {}): Promise<void> {
@@ -145,7 +143,9 @@ export class OpteeRig extends QemuRig implements TeeRig {
         await this.running.qmp("stop");
         if (secureKernel.test(await this.monitor("info registers"))) {
           // Nothing is there: OP-TEE's own handler finds that it is itself that is wrong.
-          return await setRegister(door, programCounter, 0x10n);
+          const processor = await openGdb(door);
+          await processor.setRegister(programCounter, nowhere, 8);
+          return await processor.close();
         }
         await this.running.qmp("cont");
         await this.wait(momentMs);
@@ -195,10 +195,10 @@ export class OpteeRig extends QemuRig implements TeeRig {
     });
   }
 }
-const ran = "ran with status";
 const secureWordsMax = 65_536;
-/** How QEMU shows a processor in the TEE OS itself: secure, EL1. */
-const secureKernel = /PSTATE=\S+ \S+ S EL1h/;
+/** How QEMU shows a processor in a thread of the TEE OS itself: secure, EL1, stack of EL0. */
+const secureKernel = /PSTATE=\S+ \S+ S +EL1t/;
+const nowhere = 0x10n;
 /** GDB's number of it on arm64. */
 const programCounter = 32;
 const momentsMax = 500;

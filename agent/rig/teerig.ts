@@ -8,7 +8,7 @@ export interface Ran {
   readonly text: string;
 }
 
-/** What the program that calls the TEE said, one of them each: facts, states, events, answers. */
+/** What the program that calls the TEE said: one of facts, state, event or answer each. */
 export interface TeeSaid {
   readonly id?: number;
   readonly tookMs?: number;

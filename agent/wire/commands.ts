@@ -10,6 +10,7 @@ import { accessCommands } from "./access.ts";
 import { backend, bootTimeline, cause, protection, slot, stage } from "./bodies.ts";
 import { type Command, command } from "./command.ts";
 import { coveragePlan } from "./coverageplan.ts";
+import { type report, reportCommands } from "./reports.ts";
 import {
   bool,
   type Infer,
@@ -25,6 +26,8 @@ import {
   uint,
 } from "./shape.ts";
 import { standardCommands } from "./standard.ts";
+
+export { report, reportPush } from "./reports.ts";
 
 export const groups = {
   os: 0,
@@ -120,15 +123,6 @@ export const bootEntry = map({
   confirmed: bool,
 });
 
-export const report = map({
-  boot: text,
-  seq: uint,
-  at_ms: uint,
-  kind: text,
-  class: oneOf("safety", "state"),
-  data: record(scalar),
-});
-
 export const task = map({
   name: text,
   every_ms: uint,
@@ -147,6 +141,8 @@ export const commands = {
       name: text,
       version: text,
       contract: uint,
+      /** Whose reports these are: the same for the life of the card. Older agents do not say. */
+      device: optional(text),
       boot: text,
       uptime_ms: uint,
       simulated: bool,
@@ -275,49 +271,11 @@ export const commands = {
     map({ service: optional(text), command: optional(uint) }),
     teeState,
   ),
-  "report.subscribe": command(
-    68,
-    0,
-    "write",
-    map({ for_ms: optional(uint) }),
-    map({ boot: text, last_seq: uint, pending: uint, for_ms: uint }),
-    null,
-  ),
-  "report.unsubscribe": command(68, 1, "write", none, none, null),
-  /** Acknowledges every report of `boot` up to and including `seq`. */
-  "report.acknowledge": command(
-    68,
-    2,
-    "write",
-    map({ boot: text, seq: uint }),
-    map({ pending: uint }),
-  ),
-  /** Reads kept reports after (boot, seq), oldest first; as many as fit one packet. */
-  "report.read": command(
-    68,
-    3,
-    "read",
-    map({ boot: optional(text), since: optional(uint), max: optional(uint) }),
-    map({ reports: list(report, 64), more: bool }),
-  ),
-  /** What the card counts as sent, per boot it still remembers. */
-  "report.snapshot": command(
-    68,
-    5,
-    "read",
-    none,
-    map({
-      boots: list(map({ boot: text, last_seq: uint, acknowledged: uint, dropped: uint }), 16),
-      pending: uint,
-    }),
-  ),
+  ...reportCommands,
   ...accessCommands,
   "rig.inject": command(70, 0, "write", map({ fault: text, for_ms: optional(uint) }), none, "rig"),
   "rig.faults": command(70, 1, "read", none, map({ faults: list(text, 64) })),
 } as const;
-
-/** A report sent unasked to a subscriber: a read response of group 68, command 4, sequence 0. */
-export const reportPush = { group: 68, id: 4, body: report } as const;
 
 export type CommandName = keyof typeof commands;
 export type RequestOf<N extends CommandName> =

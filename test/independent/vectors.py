@@ -159,16 +159,19 @@ def forms():
     vector("refusal with words", True, (V2, "write_response", 66, 5, 2, {**ours, "rsn": "no"}))
 
 
-def main():
-    for part in (os_group, statistics_group, settings_group, file_group, enumeration_group, forms):
+def write(file, parts):
+    """Prints what `parts` have made, or holds it against `file`."""
+    for part in parts:
         part()
     text = "[\n" + ",\n".join(json.dumps(entry) for entry in found) + "\n]\n"
     if "--check" not in sys.argv:
         sys.stdout.write(text)
         return 0
-    same = FILE.read_text() == text
-    print(f"{len(found)} vectors, {FILE.name} {'is the same' if same else 'differs'}")
+    same = file.read_text() == text
+    print(f"{len(found)} vectors, {file.name} {'is the same' if same else 'differs'}")
     return 0 if same else 1
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(write(FILE, (os_group, statistics_group, settings_group, file_group,
+                          enumeration_group, forms)))

@@ -6,40 +6,10 @@ import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { nativeObstacle, unless } from "../children.ts";
-import { ask, Cable, Program } from "../programs.ts";
+import { ask, bench, Program } from "../programs.ts";
 
 const programs = suite("programs");
 const wired = unless(nativeObstacle(), programs);
-
-interface Bench {
-  readonly cable: Cable;
-  readonly state: string;
-  readonly agents: Program[];
-  agent(...options: string[]): Promise<Program>;
-}
-
-/** A cable, a folder for the agent's state, and the agents started on it. */
-async function bench(body: (bench: Bench) => Promise<void>): Promise<void> {
-  const cable = new Cable();
-  const state = mkdtempSync(join(tmpdir(), "kennel-state-"));
-  const agents: Program[] = [];
-  const agent = async (...options: string[]): Promise<Program> => {
-    const simulated = ["--watchdog", "simulate", "--tee", "simulate", "--access", "open"];
-    const line = ["--port", cable.card, "--state", state];
-    const started = new Program("kenneld", [...line, ...simulated, ...options], 60_000);
-    agents.push(started);
-    await started.says("kenneld ready");
-    return started;
-  };
-  try {
-    await body({ cable, state, agents, agent });
-  } finally {
-    for (const { child } of agents) child.kill("SIGKILL");
-    await Promise.all(agents.map(({ ended }) => ended));
-    cable.close();
-    rmSync(state, { recursive: true, force: true });
-  }
-}
 
 wired("the console asks an agent over a serial cable and says that it is simulated", () =>
   bench(async ({ cable, agent }) => {

@@ -192,6 +192,7 @@ function boot(
   clock.advance(10_000);
   const platform: Platform = {
     machineBootId: () => machine,
+    deviceId: () => "unknown",
     randomId: () => "12345678",
     handOff: () => encodeHandOff({ ...handOff, ...changes }),
     firmwareBoots: () => null,
@@ -200,6 +201,7 @@ function boot(
     resetCause: () => "unknown",
     crashRecords: () => [],
     panicText: () => "",
+    crashText: () => "",
     commandLine: () => "",
     reboot: () => undefined,
     names: () => ({ os: "", host: "", release: "", version: "", machine: "", platform: "" }),
@@ -212,7 +214,7 @@ function boot(
     told.push(event);
   });
   head.open(null);
-  head.tell();
+  head.tell({ epoch: 1, tee_crashes: 0, crash_records: 0 });
   head.start();
   const [watchdog] = new Machine().find();
   assert.is(watchdog, undefined);

@@ -77,6 +77,8 @@ authority("of several keys the one that the card knows is taken", async () => {
   const world = running();
   const link = consoleAt(world, 0, [signer("stranger"), signer("ops")]);
   await until(world, link.request("wdt.hold", { for_ms: 100 }));
+  const [command] = reportsOf(world, "access:command");
+  assert.match(String(command?.by), /^ops@seat0 /);
   // Obeyed as far as authority goes: what is refused is the task.
   const said = await until(world, link.request("wdt.check_in", { task: "none" })).catch(String);
   assert.match(String(said), /no task named none/);

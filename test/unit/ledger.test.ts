@@ -206,11 +206,11 @@ ledger("a spool that is full drops state before safety, oldest first, and counts
   const mine = new Ledger(disk, "b1");
   fill(mine, 100, "safety");
   fill(mine, pendingMax - 100, "state");
-  assert.is(mine.takeDrops(), 0);
+  assert.equal(mine.takeDrops(), []);
   fill(mine, 50, "safety");
   assert.is(mine.pending.length, pendingMax);
-  assert.is(mine.takeDrops(), 50);
-  assert.is(mine.takeDrops(), 0);
+  assert.equal(mine.takeDrops(), [{ class: "state", count: 50 }]);
+  assert.equal(mine.takeDrops(), []);
   const seqs = mine.pending.map(({ seq }) => seq);
   assert.equal(seqs.slice(0, 101), [...Array.from({ length: 100 }, (_, at) => at + 1), 151]);
   fill(mine, pendingMax, "safety");
@@ -225,6 +225,7 @@ ledger("a spool that is full drops state before safety, oldest first, and counts
     lastSeq: 2 * pendingMax + 50,
     acknowledged: 0,
     dropped: pendingMax + 50,
+    droppedSafety: 150,
   });
 });
 
@@ -273,6 +274,35 @@ ledger(
   },
 );
 
+ledger("drops are counted per class, also by the next agent, and told of ever more rarely", () => {
+  const disk = newDisk();
+  const mine = new Ledger(disk, "b1");
+  fill(mine, pendingMax, "safety");
+  const told: string[] = [];
+  for (let turn = 0; turn < 100; turn += 1) {
+    fill(mine, 1, "safety");
+    for (const { class: worth, count } of mine.takeDrops()) {
+      told.push(`${turn} ${worth} ${count}`);
+      // As the agent does: telling takes a place as well.
+      mine.add(0, "report:dropped", "safety", { count });
+    }
+    mine.flush();
+  }
+  assert.equal(told, [
+    "0 safety 1",
+    "1 safety 2",
+    "4 safety 4",
+    "11 safety 8",
+    "26 safety 16",
+    "57 safety 32",
+  ]);
+  const [count] = new Ledger(disk, "b2").boots();
+  assert.equal([count?.dropped, count?.droppedSafety], [106, 106]);
+  mine.acknowledge("b1", 400);
+  fill(mine, pendingMax, "state");
+  assert.is(mine.takeDrops()[0]?.class, "state", "after room was made a drop is news");
+});
+
 ledger(
   "counts are kept of the last boots alone, and the reports of older ones count as dropped",
   () => {
@@ -280,7 +310,7 @@ ledger(
     for (let boot = 1; boot <= bootsMax; boot += 1) fillAndFlush(new Ledger(disk, `b${boot}`), 2);
     const mine = new Ledger(disk, "last");
     assert.is(mine.boots().length, bootsMax);
-    assert.is(mine.takeDrops(), 2);
+    assert.equal(mine.takeDrops(), [{ class: "state", count: 2 }]);
     assert.is(mine.pending[0]?.boot, "b2");
     fillAndFlush(mine, 1);
     const again = new Ledger(disk, "last but one");

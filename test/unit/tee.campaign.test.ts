@@ -44,9 +44,7 @@ campaign("the campaign has struck every step, and seen every verdict and every e
   if (process.env.SEED !== undefined) return;
   for (const step of ["ready", "suspect", ...steps]) {
     const strikes = injected.reduce((sum, fault) => sum + count(`${fault} in ${step}`), 0);
-    // Steps of the agent's own are over at once: nothing can happen in the midst of them.
-    const passing = ["save_ree", "suspend", "notify_unavailable", "resume", "notify_available"];
-    if (!passing.includes(step)) assert.ok(strikes >= 20, `${strikes} strikes in ${step}`);
+    assert.ok(strikes >= 10, `${strikes} strikes in ${step}`);
   }
   for (const fault of injected) {
     const strikes = [...hits].filter(([name]) => name.startsWith(`${fault} in`));

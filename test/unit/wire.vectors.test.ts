@@ -2,7 +2,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { decodeMap, encodeMap } from "../../agent/wire/cbor.ts";
-import { type CommandName, commands, report, reportPush } from "../../agent/wire/commands.ts";
+import { type CommandName, commands, reportPush } from "../../agent/wire/commands.ts";
 import { type Decoded, Deframer, enframe } from "../../agent/wire/frame.ts";
 import { seal, unseal } from "../../agent/wire/seal.ts";
 import { check, type Shape } from "../../agent/wire/shape.ts";
@@ -14,6 +14,7 @@ import { skip } from "../skip.ts";
 import cborVectors from "../vectors/cbor.json" with { type: "json" };
 import frameVectors from "../vectors/frames.json" with { type: "json" };
 import messageVectors from "../vectors/messages.json" with { type: "json" };
+import reportVectors from "../vectors/reports.json" with { type: "json" };
 import standardVectors from "../vectors/standard.json" with { type: "json" };
 import storedVectors from "../vectors/stored.json" with { type: "json" };
 
@@ -37,6 +38,7 @@ interface CborVector {
 
 const messages = [
   ...(messageVectors as unknown as readonly MessageVector[]),
+  ...(revived(reportVectors) as readonly MessageVector[]),
   ...(revived(standardVectors) as readonly MessageVector[]),
 ];
 const cbor = cborVectors as unknown as readonly CborVector[];
@@ -111,12 +113,15 @@ vectors("every command of the standard groups that is answered has its vectors",
 });
 
 const lack = pythonLack();
-if (lack !== null) skip("the vectors of the standard groups are what Python writes", lack);
-else {
-  vectors("the vectors of the standard groups are what Python writes", () => {
-    const { status, said } = runPython("vectors.py", "--check");
-    assert.is(status, 0, said);
-  });
+for (const script of ["vectors.py", "reportvectors.py"]) {
+  const title = `what ${script} writes is what stands in the vectors`;
+  if (lack !== null) skip(title, lack);
+  else {
+    vectors(title, () => {
+      const { status, said } = runPython(script, "--check");
+      assert.is(status, 0, said);
+    });
+  }
 }
 
 /** JSON has no bytes: they stand as `{"$bytes": hex}`. */
@@ -135,7 +140,7 @@ function keyOf({ group, command, op }: Header): string {
 function shapeOf({ group, command, op, body }: Message): Shape<unknown> | undefined {
   // That words are asked for is no part of any command.
   if ("rc" in body || "err" in body || "rsn" in body) return undefined;
-  if (group === reportPush.group && command === reportPush.id) return report;
+  if (group === reportPush.group && command === reportPush.id) return reportPush.body;
   const names = Object.keys(commands) as CommandName[];
   const asked = op.replace("_response", "");
   const name = names.find((key) => {

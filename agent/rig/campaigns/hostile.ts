@@ -15,6 +15,7 @@ const baud = 1_000_000_000;
 const confirmedWithinMs = 200_000;
 /** An answer to the well-behaved peer takes no longer, ms of the card's time. */
 const answerMs = 10;
+const newline = 0x0a;
 
 export interface HostileCard {
   readonly inputs: number;
@@ -89,17 +90,14 @@ function mustEcho(world: World, word: string): void {
   must(JSON.stringify(said) === JSON.stringify([{ r: word }]), `echo gave ${JSON.stringify(said)}`);
 }
 
-const newline = 0x0a;
-
-/** Whatever the card sends has to be a whole message. */
+/** Whatever the card sends has to be a whole message; it may begin a line of its own with it. */
 function listener(take: (body: Record<string, unknown>) => void): (bytes: Uint8Array) => void {
   const deframer = new Deframer();
   return (bytes) => {
     for (const found of deframer.push(bytes)) {
-      // A frame may begin on a fresh line, and is the only thing that does.
-      if (found.kind === "text" && found.bytes.every((byte) => byte === newline)) continue;
-      if (found.kind !== "message")
-        throw new Error(`the card sent what is no frame: ${found.kind}`);
+      if (found.kind === "text" && found.bytes.length === 1 && found.bytes[0] === newline) continue;
+      must(found.kind === "message", `the card sent what is no frame: ${found.kind}`);
+      if (found.kind !== "message") continue;
       for (const item of parsePacket(found.bytes)) {
         if (item.kind === "bad") throw new Error(`the card sent no message: ${item.reason}`);
         take(item.body);

@@ -113,9 +113,10 @@ function plan(rig: TeeRig, random: Random, hits: Hits): void {
     if (event.kind !== "tee:step" || left === 0) return;
     if (event.step !== target && !random.chance(0.15)) return;
     left -= 1;
-    rig.clock.at(rig.clock.now() + random.pick([0, 0.05, 5, 150]), () => {
-      strike(rig, random, hits);
-    });
+    // In the midst of a step of the agent's own too: those are over before any time has passed.
+    const inMs = random.pick([null, 0, 0.05, 5, 150]);
+    if (inMs === null) return strike(rig, random, hits);
+    rig.clock.at(rig.clock.now() + inMs, () => strike(rig, random, hits));
   };
 }
 
