@@ -114,10 +114,10 @@ export class Agent {
     this.controls = new BootControls(io.controls, emit);
     this.ready = readinessHead(this, config, (culprit) => this.resets.withhold(culprit));
     this.protection = new ProtectionHead(this, emit);
-    const card = { name: config.name, boot: this.boot.id };
+    const device = (): string => this.device;
+    const card = { name: config.name, boot: this.boot.id, device };
     this.access = new AccessHead({ ...io, emit }, config.access, card);
     const { access, ledger } = this;
-    const device = (): string => this.device;
     this.host = new HostHead({ clock: io.clock, ledger, device, emit, access }, answers(this));
   }
 
