@@ -31,6 +31,8 @@ import type { TeeHead } from "./tee.ts";
 /** Requests of one connection that were refused; with one more it is cut off. */
 const refusalsMax = 64;
 
+const noService = "no service is registered for this user";
+
 export interface ApplicationsIo {
   readonly clock: Clock;
   readonly disk: Disk;
@@ -42,6 +44,8 @@ interface Client {
   readonly of: Application;
   name: string;
   hasSaidHello: boolean;
+  /** No service is for this user: he is told so once he has spoken, as he may not hear before. */
+  readonly isDenied: boolean;
   refusals: number;
   readonly subscribed: Set<string>;
 }
@@ -177,15 +181,17 @@ export class ApplicationsHead {
   }
 
   private joined(of: Application): void {
-    if (this.config.services.some((service) => this.mayUse(of.peer, service))) {
-      const subscribed = new Set<string>();
-      this.clients.set(of, { of, name: "", hasSaidHello: false, refusals: 0, subscribed });
-      return;
-    }
-    const because = "no service is registered for this user";
-    this.noteRefusal(of.peer, because);
-    this.say(of, { kind: "refused", error: "tee.denied", because });
-    of.close();
+    const isDenied = !this.config.services.some((service) => this.mayUse(of.peer, service));
+    const subscribed = new Set<string>();
+    this.clients.set(of, {
+      of,
+      name: "",
+      hasSaidHello: false,
+      isDenied,
+      refusals: 0,
+      subscribed,
+    });
+    if (isDenied) this.noteRefusal(of.peer, noService);
   }
 
   private mayUse({ uid, gid, groups }: Peer, { uids, gids }: ServicePolicy): boolean {
@@ -196,6 +202,11 @@ export class ApplicationsHead {
   private received(of: Application, body: Uint8Array): void {
     const client = this.clients.get(of);
     if (client === undefined) return;
+    if (client.isDenied) {
+      this.clients.delete(of);
+      this.say(of, { kind: "refused", error: "tee.denied", because: noService });
+      return of.close();
+    }
     try {
       this.answer(client, askOf(body));
     } catch (error) {

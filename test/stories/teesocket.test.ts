@@ -193,8 +193,10 @@ else {
           const frame = Buffer.from(process.argv[2], "hex");
           let said = "";
           socket.on("error", () => {}).on("connect", () => socket.write(frame));
-          socket.on("data", (some) => { said += some.toString("latin1"); });
-          setTimeout(() => socket.end(), 1000);
+          socket.on("data", (some) => {
+            said += some.toString("latin1");
+            if (said.includes("keystore")) socket.end();
+          });
           socket.on("close", () => fs.writeSync(1, said));`;
         const hello = "00000017a3626f706568656c6c6f626964006776657273696f6e01";
         const services = "00000011a2626f70687365727669636573626964 01".replace(" ", "");

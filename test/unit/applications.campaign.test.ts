@@ -108,4 +108,21 @@ campaign("400 lives with crashes and killed agents: one verdict each, nothing tw
   }
 });
 
+campaign("a command that crashes the TEE twice is quarantined, by name, and others go on", () => {
+  const poison = [{ service: "keystore", command: 9, kills: "service" as const }];
+  const rig = new AppRig({ faults: { poison } });
+  const guest = rig.join();
+  for (let times = 0; times < 2; times++) {
+    const id = rig.call(guest, 9, "once", { waits: true });
+    rig.advance(5_000);
+    assert.is(verdictOf(guest, id).verdict, "outcome_unknown");
+  }
+  const again = rig.call(guest, 9, "once");
+  assert.is(verdictOf(guest, again).verdict, "quarantined");
+  assert.is(verdictOf(guest, again).sent, false);
+  const other = rig.call(guest, count, "once", { waits: true });
+  rig.advance(5_000);
+  assert.is(verdictOf(guest, other).verdict, "answered");
+});
+
 campaign.run();
