@@ -47,7 +47,7 @@ const arrivedMax = 256;
 const readsMax = 1000;
 /**
  * Reports asked for at once: what the card gives at most, or fewer where long answers do not get
- * through. At a bit error rate of 1e-3 one of 200 bytes arrives one time in five, one of 2000 never.
+ * through: at a bit error rate of 1e-3, 200 bytes arrive one time in five, and 2000 never.
  */
 const atOnceMax = 16;
 /** What deltas start from is long; where it does not get through it is asked for this often, ms. */

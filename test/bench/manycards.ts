@@ -66,16 +66,17 @@ export async function manyCards(): Promise<Line[]> {
     await sleep(settleMs);
     const [before, usedBefore, startMs] = [received, process.cpuUsage(), performance.now()];
     await sleep(runMs);
-    const [ms, used] = [performance.now() - startMs, process.cpuUsage(usedBefore)];
+    const [ms, cost] = [performance.now() - startMs, process.cpuUsage(usedBefore)];
     const perS = ((received - before) / ms) * 1000;
-    const cpu = ((used.user + used.system) / 1000 / ms) * 100;
+    const cpu = ((cost.user + cost.system) / 1000 / ms) * 100;
     const mib = process.memoryUsage().rss / 1024 / 1024;
     stop.abort();
     child.kill("SIGKILL");
     await Promise.all(running);
     const made = (cards * 1000) / reportEveryMs;
     const value = `${perS.toFixed(0)} reports/s taken and acknowledged`;
-    const note = `the cards, in one process, are to make ${made}; ${cpu.toFixed(0)} % of a processor, RSS ${mib.toFixed(0)} MiB`;
+    const used = `${cpu.toFixed(0)} % of a processor, RSS ${mib.toFixed(0)} MiB`;
+    const note = `the cards, in one process, are to make ${made}; ${used}`;
     return [{ name: `a host with ${paths.length} cards`, value, note }];
   } finally {
     child.kill("SIGKILL");

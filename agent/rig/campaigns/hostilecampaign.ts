@@ -14,13 +14,13 @@ import { type Campaign, Violation } from "./campaign.ts";
 import { type HostileCard, hostileCard } from "./hostile.ts";
 import { hostileBody, hostileInput, targetsOf } from "./hostilebytes.ts";
 
-/** Inputs of one run: on a card, whose agent answers, and to deframer, SMP header and CBOR alone. */
+/** Inputs of one run: to a card, whose agent answers; to deframer, SMP header and CBOR alone. */
 export const inputsPerRun = { card: 2000, parsers: 18_000 } as const;
 /** So many inputs are made, each is read whole, then cut, then damaged. */
 const inputsMade = 600;
 /** A collection takes longer than the inputs of a card: memory is measured in every so many-th. */
 const measuredEvery = 20;
-/** The heap may be so much larger at the end of a card's inputs than after the first tenth, bytes. */
+/** So much larger than after its first tenth may the heap be at a card's last input, bytes. */
 const growthMax = 4 * 1024 * 1024;
 /** A deframer holds one packet and one line at the most, bytes. */
 const pendingMax = 16_384;

@@ -273,7 +273,7 @@ const cardTroubles: Readonly<Record<string, Trouble>> = {
   "card reboots": (life) => life.attempt(() => life.world.shutDown()),
 };
 
-/** Ends the agent, which its service manager starts again on the same kernel, if that still runs. */
+/** Ends the agent; its service manager starts it again on the same kernel, if that still runs. */
 async function restarted(life: LinkLife, end: () => void): Promise<void> {
   const { world, random } = life;
   const resets = world.resets.length;
