@@ -210,7 +210,7 @@ export class TeeHead {
   }
 
   private operate(epoch: number, key: string, operation: TeeOperation): void {
-    this.io.tee.perform(operation, (outcome) => {
+    this.performed(epoch, key, operation, (outcome) => {
       this.io.post(() => {
         const atMs = this.io.clock.now();
         if (!isGood(outcome)) {
@@ -230,12 +230,26 @@ export class TeeHead {
     });
   }
 
+  /** What it waits for meanwhile is told to the machine, by the key. */
+  private performed(
+    epoch: number,
+    key: string,
+    operation: TeeOperation,
+    done: (outcome: TeeOutcome) => void,
+  ): void {
+    this.io.tee.perform(operation, done, (on) => {
+      this.io.post(() => {
+        this.send({ kind: "waits", atMs: this.io.clock.now(), epoch, key, on });
+      });
+    });
+  }
+
   private probe(epoch: number, probe: number): void {
-    this.io.tee.perform({ kind: "canary" }, (outcome) => {
+    const key = `canary ${probe}`;
+    this.performed(epoch, key, { kind: "canary" }, (outcome) => {
       this.io.post(() => {
         const atMs = this.io.clock.now();
         if (isGood(outcome)) return this.send({ kind: "alive", atMs, probe });
-        const key = `canary ${probe}`;
         this.send({ kind: "failed", atMs, epoch, key, result: resultOf(outcome), problem: key });
       });
     });
