@@ -29,7 +29,7 @@ export interface Patience {
   readonly what?: string;
   /** Told while there is no call yet, as the helper starts, and when it has started. */
   readonly waits?: ((on: TeeWait) => void) | undefined;
-  /** Whether the call itself waits for another, when its time is up: then it has that time again. */
+  /** Whether the call itself waits for another when its time is up: then it has that time again. */
   readonly isHeld?: () => boolean;
   /** `died` is told only when the process has ended, and with it all that it had open. */
   readonly untilGone?: boolean;

@@ -35,7 +35,7 @@ agent() {
   ) &
   until [ -s ${pidFile} ]; do sleep 0.1; done
 }`;
-/** Does what is typed, for ever; `$ended` is how the line before ended, as `$?` is that of `read`. */
+/** Does what is typed, for ever; `$ended` is how the line before ended: `$?` is that of `read`. */
 export const obey = `while read -r line; do eval "$line"; ended=$?; done`;
 /** What the guest runs: the agent once there is one to start, then what is typed. */
 export const main = `${shell}

@@ -1,10 +1,11 @@
+import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { DeviceTee, type TeeSetup } from "../../agent/io/devicetee.ts";
 import type { RunProgram } from "../../agent/io/program.ts";
 import type { TeeOperation, TeeOutcome, TeeWait } from "../../agent/io/tee.ts";
 import { lostMax } from "../../agent/io/teehelpers.ts";
-import type { TeeHelper } from "../../agent/io/teeprocess.ts";
+import { launchHelper, type TeeHelper } from "../../agent/io/teeprocess.ts";
 import { SupplicantWatch } from "../../agent/io/teesupplicant.ts";
 import { SimClock } from "../../agent/sim/clock.ts";
 import type { PipeReply, PipeRequest } from "../../agent/wire/teepipe.ts";
@@ -150,6 +151,21 @@ helpers("a helper that does not start is given up for that, by its own name", as
 
 const nobody = { now: () => null, atStart: () => null };
 const opening = { kind: "open", service: "keystore", context: 1 } as const;
+
+helpers("a real helper says that it has started, and nobody takes that for an answer", async () => {
+  const program = join(__dirname, "../../../dist/kennel-tee.cjs");
+  await new Promise<void>((resolve, reject) => {
+    const helper = launchHelper(
+      program,
+      "/dev/null",
+    )((how) => {
+      if (helper.isReady) resolve();
+      else reject(new Error(`it never was ready: ${how}`));
+    });
+    helper.request({ op: "version" }, () => helper.shut());
+    assert.not.ok(helper.isReady, "not before it has said so");
+  });
+});
 
 helpers("an opening without a supplicant waits for one in a TEE that lives", async () => {
   const bench = new Bench({ supplicant: nobody });

@@ -357,6 +357,11 @@ machine("an opening that waits for a supplicant is told once and leads to no str
   }
   assert.equal(told, ["tee:degraded"]);
   assert.is(dueMs(at), waitMs + config.openMaxMs, "without more signs its time is over");
+  const effects = walk(at, waitMs).flatMap((state) => {
+    const event = answerTo(state, waitMs);
+    return event === null ? [] : step(table, state, event).effects.map(wordOf);
+  });
+  assert.ok(effects.includes("tee:restored"), "what was told as waiting is told as over");
   at = step(table, at, { kind: "waits", atMs: 0, epoch: 9, key, on: "supplicant" }).state;
   assert.is(dueMs(at), waitMs + config.openMaxMs, "a sign of another epoch counts for nothing");
 });
