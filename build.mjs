@@ -157,6 +157,7 @@ async function bundlePrograms(esbuild, version) {
       "kenneld.bundle": "agent/main.ts",
       kennel: "agent/console/main.ts",
       "kennel-tee": "agent/teehelper.ts",
+      "kennel-tee-client": "agent/client/client.ts",
       "kennel-teetwin": "agent/teetwin.ts",
     },
     outdir: stage,
@@ -174,6 +175,7 @@ async function bundlePrograms(esbuild, version) {
     fs.chmodSync(path, 0o755);
   }
   wrapBundle(join(stage, "kenneld.bundle"));
+  copyIn(at("agent/client/declarations.ts"), "kennel-tee-client.d.cts");
   const inside = Object.values(metafile.outputs).flatMap(({ inputs }) => Object.keys(inputs));
   const names = inside.map((path) => /^node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1]);
   return [...new Set(names.filter((name) => name !== undefined))].sort();

@@ -11,6 +11,7 @@ import { type AgentEvent, EventRing, eventClass, queueMax } from "./events.ts";
 import { Files } from "./files.ts";
 import { makeFile } from "./filetree.ts";
 import { AccessHead } from "./heads/access.ts";
+import { ApplicationsHead } from "./heads/applications.ts";
 import { BootHead } from "./heads/boot.ts";
 import { BootControls } from "./heads/bootcontrols.ts";
 import { HostHead, type Line } from "./heads/host.ts";
@@ -47,6 +48,7 @@ export class Agent {
   readonly boot: BootHead;
   readonly watchdog: WatchdogHead;
   readonly tee: TeeHead;
+  readonly applications: ApplicationsHead;
   readonly host: HostHead;
   readonly controls: BootControls;
   readonly ready: ReadinessHead;
@@ -67,7 +69,6 @@ export class Agent {
   private deviceId: string | null = null;
   private draining = false;
   private stopping = false;
-  private resetting = false;
   private cancelWake: () => void = () => undefined;
   private wakeMs = Infinity;
 
@@ -109,6 +110,7 @@ export class Agent {
     const machine = io.platform.machineBootId();
     this.teeMemory = new TeeMemory(io.disk, machine, config.tee, io.clock.now());
     this.tee = this.teeHead(io, config.tee);
+    this.applications = new ApplicationsHead(io, config, this.tee, this.boot.id, emit);
     this.controls = new BootControls(io.controls, emit);
     this.ready = readinessHead(this, config, (culprit) => this.resets.withhold(culprit));
     this.protection = new ProtectionHead(this, emit);
@@ -171,8 +173,6 @@ export class Agent {
 
   /** Answers a reset command, once; `line`: the one that it came on. */
   reset(by: string, line: Line | null = null): void {
-    if (this.resetting) return;
-    this.resetting = true;
     this.call(() => this.resets.command(by, line));
   }
 
@@ -190,6 +190,7 @@ export class Agent {
     const cause = this.boot.noteStop(isShutdown, this.watchdog.checkedInMs);
     this.emit({ kind: "agent:stopping", cause });
     this.supervision.stop();
+    this.applications.stop();
     this.stopping = true;
     this.cancelWake();
     this.ready.stop();
@@ -216,7 +217,7 @@ export class Agent {
   }
 
   private teeHead(io: AgentIo, config: TeeConfig): TeeHead {
-    const { clock, tee, notify } = io;
+    const { clock, tee } = io;
     const memory = this.teeMemory;
     return new TeeHead(
       {
@@ -227,7 +228,7 @@ export class Agent {
         keep: (history) => memory.keep(history, clock.now()),
         saveContext: (context) => memory.saveContext(context),
         loadContext: () => memory.loadContext(),
-        notify,
+        notify: (services, available) => this.applications.notify(services, available),
         withhold: () => this.resets.withhold("tee"),
         keyPrefix: this.boot.id,
       },
@@ -312,6 +313,7 @@ export class Agent {
   private tick(): void {
     const nowMs = this.io.clock.now();
     this.tee.tick(nowMs);
+    this.applications.tick(nowMs);
     this.watchdog.tick(nowMs);
     this.boot.tick(nowMs);
     this.lives.tick();
@@ -339,6 +341,7 @@ export class Agent {
     const dueMs = Math.min(
       this.watchdog.dueMs,
       this.tee.dueMs,
+      this.applications.dueMs,
       this.boot.dueMs,
       this.host.dueMs,
       this.access.dueMs,

@@ -28,8 +28,6 @@ export interface AgentIo {
   readonly sha256: Sha256;
   /** Who else wants the watchdog, as it stands now. */
   readonly examine: () => readonly Finding[];
-  /** Tells the programs that use these TEE services whether they are there. */
-  readonly notify: (services: readonly string[], available: boolean) => void;
   /** Faults that can be injected on a lab image or a simulated card; empty elsewhere. */
   readonly faults: { readonly [name: string]: (forMs: number) => void };
   /** Lines that cannot be expected to survive this process are written here. */

@@ -12,6 +12,7 @@ import type { ReadinessPlan } from "./machines/readiness.ts";
 import { ownChecks, readinessPlan } from "./machines/readinessconfig.ts";
 import { promiseRangeMs, type RuntimeConfig } from "./machines/runtimeconfig.ts";
 import { type TeeConfig, teeConfig } from "./machines/teeconfig.ts";
+import { policyOf, rehydrateOf, type ServicePolicy } from "./teeservices.ts";
 import { teeSettingsShape } from "./teesettings.ts";
 import { bool, check, type Infer, list, map, number, oneOf, optional, text } from "./wire/shape.ts";
 
@@ -92,6 +93,10 @@ export interface AgentConfig {
   readonly runtime: RuntimeConfig;
   readonly teePolicy: WatchdogPolicy;
   readonly tee: TeeConfig;
+  /** Who may use which security service, and how. */
+  readonly services: readonly ServicePolicy[];
+  /** The socket for programs of the card; null = nothing is served. */
+  readonly teeSocket: string | null;
   /** Tasks that must check in, besides the agent's own. */
   readonly tasks: readonly { name: string; everyMs: number }[];
   /** How long everything must have been well after adoption before the boot is confirmed. */
@@ -106,6 +111,10 @@ export interface AgentConfig {
 
 /** Services of a simulated TEE for which none are named. */
 const simulatedServices = ["keystore", "attestation"];
+
+const socketDefault = "/run/kennel/tee.sock";
+/** What fits an address (unix(7)). */
+const socketBytesMax = 107;
 
 /** T2 when nobody says otherwise: long enough for a slow disk, short enough for an operator. */
 const promiseDefaultS = 60;
@@ -194,6 +203,8 @@ export function configure(settings: Settings, version: string): AgentConfig {
   const plan: BootPlan = stages;
   const teePolicy = settings.tee?.policy ?? "prefer";
   const services = settings.tee?.services ?? (teePolicy === "simulate" ? simulatedServices : []);
+  const entry = (name: string) =>
+    settings.tee?.applications?.find(({ service }) => service === name);
   return {
     name: settings.name ?? "card",
     deviceId: settings.device_id ?? null,
@@ -210,13 +221,25 @@ export function configure(settings: Settings, version: string): AgentConfig {
       preResetMs: (watchdog.pre_reset_s ?? preResetDefaultS) * 1000,
     }),
     teePolicy,
-    tee: teeConfig(services.map((name) => ({ name }))),
+    tee: teeConfig(services.map((name) => ({ name, rehydrate: rehydrateOf(name, entry(name)) }))),
+    services: services.map((name) => policyOf(name, entry(name))),
+    teeSocket: socketOf(settings.tee),
     tasks: (settings.tasks ?? []).map(({ name, every_s }) => ({ name, everyMs: every_s * 1000 })),
     readyAfterMs: promiseMs / 2,
     ...readinessOf(settings, promiseMs / 2),
     nextReset: nextResetOf(settings),
     aliveEveryMs: 600_000,
   };
+}
+
+/** Nobody is served for nothing: without services that somebody named there is no socket. */
+function socketOf(tee: Settings["tee"]): string | null {
+  const isWanted = (tee?.services ?? []).length > 0;
+  const path = tee?.socket ?? (isWanted ? socketDefault : "none");
+  if (path === "none") return null;
+  if (path.startsWith("/") && new TextEncoder().encode(path).length <= socketBytesMax) return path;
+  const limits = `an absolute path of at most ${socketBytesMax} bytes, or none`;
+  throw new Failure("config.invalid", `tee.socket is ${path}; it is ${limits}`);
 }
 
 function readinessOf(

@@ -8,6 +8,7 @@ import { bootHolderOf } from "./io/bootholder.ts";
 import { RealClock } from "./io/clock.ts";
 import { DeviceTee } from "./io/devicetee.ts";
 import { type Disk, FileDisk } from "./io/disk.ts";
+import type { HelperLives } from "./io/helperlives.ts";
 import { findWatchdogs, handedOverFirst, LinuxWatchdog } from "./io/linuxwatchdog.ts";
 import { LinuxPlatform } from "./io/platform.ts";
 import { runProgram } from "./io/programs.ts";
@@ -112,19 +113,25 @@ function simulated(clock: RealClock, log: Log): FoundWatchdog {
 }
 
 /** The TEE that `tee.policy` asks for. A real one is called when it or a service is named. */
-export function findTee(settings: Settings, config: AgentConfig, clock: RealClock): Tee {
+export function findTee(
+  settings: Settings,
+  config: AgentConfig,
+  clock: RealClock,
+  lives: HelperLives | null,
+): Tee {
+  const started = (pid: number): void => lives?.note(pid);
   const isProcess = isTwinDevice(settings.tee?.device);
   if (config.teePolicy === "simulate" && !isProcess) {
     const model = teeModel(config.tee.services.map(({ name }) => name));
     return new SimTee(clock, new Random(process.pid), model);
   }
-  if (isProcess) return twinTee(settings.tee ?? {}, config, clock);
+  if (isProcess) return twinTee(settings.tee ?? {}, config, clock, started);
   const { supplicantName, ...device } = deviceSettings(settings.tee ?? {});
   const isRequired = config.teePolicy === "require";
   const tee = new DeviceTee({
     ...device,
     clock,
-    launch: launchHelper(join(__dirname, "kennel-tee.cjs"), device.device),
+    launch: launchHelper(join(__dirname, "kennel-tee.cjs"), device.device, started),
     runProgram,
     supplicant: new SupplicantWatch(supplicantName),
     isWanted: isRequired || device.services.size > 0 || settings.tee?.device !== undefined,

@@ -115,6 +115,11 @@ export type AgentEvent =
   | { kind: "tee:unrecoverable"; because: string }
   | { kind: "tee:helper"; because: string }
   | { kind: "tee:provider"; because: string }
+  /** Programs were not let in, or not to a service: `count` times since the last such report. */
+  | { kind: "tee:refused"; uid: number; pid: number; because: string; count: number }
+  | { kind: "tee:socket"; problem: string; count: number }
+  /** Calls that an earlier agent may have left half done. */
+  | { kind: "tee:unfinished"; count: number }
   /** A crash record waits for a host, gave way to another, or has been taken. */
   | { kind: "crash:kept"; record: string; about: string; bytes: number }
   | { kind: "crash:dropped"; record: string; about: string }
@@ -205,6 +210,9 @@ export const eventClass: { readonly [K in EventKind]: EventClass } = {
   "tee:unrecoverable": "safety",
   "tee:helper": "state",
   "tee:provider": "state",
+  "tee:refused": "safety",
+  "tee:socket": "state",
+  "tee:unfinished": "state",
   "crash:kept": "state",
   "crash:dropped": "safety",
   "crash:confirmed": "state",

@@ -10,6 +10,7 @@ import { findBootControls } from "./io/bootcontrols.ts";
 import { RealClock } from "./io/clock.ts";
 import { sha256 } from "./io/digest.ts";
 import { readDoctorFacts } from "./io/doctor.ts";
+import { HelperLives } from "./io/helperlives.ts";
 import { LinuxPlatform } from "./io/platform.ts";
 import type { Port } from "./io/port.ts";
 import { runProgram } from "./io/programs.ts";
@@ -17,6 +18,7 @@ import { askShutdown } from "./io/shutdown.ts";
 import { ServiceManager } from "./io/supervisor.ts";
 import { examine } from "./machines/doctor.ts";
 import { help, readOptions, settingsOf } from "./options.ts";
+import { socketAccess } from "./teeservices.ts";
 
 const stateFolder = "/var/lib/kennel";
 /** How often a missing or lost serial line is tried again, ms. */
@@ -62,6 +64,26 @@ function keepLine(agent: Agent, path: string, baud: number, log: Log): void {
   open();
 }
 
+/** Programs of the card are served once it is guarded, and only where services are named. */
+async function serveApplications(
+  agent: Agent,
+  clock: RealClock,
+  lives: HelperLives | null,
+  log: Log,
+): Promise<void> {
+  const { teeSocket, services } = agent.config;
+  if (teeSocket === null) return;
+  try {
+    const { UnixServer } = await import("./io/applicationserver.ts");
+    const server = new UnixServer(teeSocket, socketAccess(services), clock, lives);
+    agent.applications.serve(server, (act) => agent.call(act));
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    log(`programs of this card cannot call its TEE: ${error.message}`);
+    agent.call(() => agent.applications.failed(error.message));
+  }
+}
+
 function run(argv: string[]): void {
   const options = readOptions(argv);
   if (options.help === true) return say(stdout, help);
@@ -73,7 +95,9 @@ function run(argv: string[]): void {
   const manager = new ServiceManager(process.env, process.pid);
   const { watchdog, problem } = findWatchdog(settings, config, clock, manager, log);
   takeOver(manager, watchdog);
-  const tee = findTee(settings, config, clock);
+  const { teeSocket } = config;
+  const lives = teeSocket === null ? null : new HelperLives(`${teeSocket}.helpers`);
+  const tee = findTee(settings, config, clock, lives);
   const folder = settings.state ?? stateFolder;
   const agent = new Agent(
     {
@@ -89,8 +113,6 @@ function run(argv: string[]): void {
       runProgram,
       sha256,
       examine: () => examine(readDoctorFacts(watchdog?.facts() ?? null), process.pid),
-      // No program of the card is connected to the agent yet: its host is told by reports.
-      notify: () => undefined,
       faults: config.lab ? labFaults(tee) : {},
       log,
     },
@@ -98,6 +120,7 @@ function run(argv: string[]): void {
   );
   agent.start();
   if (settings.port !== undefined) keepLine(agent, settings.port, settings.baud ?? 115_200, log);
+  serveApplications(agent, clock, lives, log);
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.once(signal, () => {
       askShutdown((isShutdown) => {

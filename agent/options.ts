@@ -22,6 +22,7 @@ export const help = `kenneld ${__VERSION__}: guards this card's watchdog and rep
   --tee PATH           the TEE to use, under that policy (/dev/tee0); sim:[FOLDER]: a simulated one
                        in a process. One that is named is called even when no services are; --tee
                        may be given twice, or --tee-device PATH
+  --tee-socket PATH    where programs of the card call its services (/run/kennel/tee.sock, or none)
   --hand-off FILE      the firmware's hand-off record as a file
   --access POLICY      keys | open: who may change anything (keys)
   --authorized-keys F  who may, as OpenSSH lines (STATE/authorized_keys)
@@ -46,6 +47,7 @@ const optionTypes = {
   task: { type: "string", multiple: true },
   tee: { type: "string", multiple: true },
   "tee-device": { type: "string" },
+  "tee-socket": { type: "string" },
   "hand-off": { type: "string" },
   access: { type: "string" },
   "authorized-keys": { type: "string" },
@@ -115,7 +117,7 @@ export function settingsOf(options: Options): Settings {
     lab: options.lab,
     tasks: options.task?.map(taskOf),
   });
-  const tee = present(teeOf(options));
+  const tee = present({ ...teeOf(options), socket: options["tee-socket"] });
   const access = present({ policy: options.access, keys_file: options["authorized-keys"] });
   const merged = {
     ...settings,

@@ -3,6 +3,7 @@ import { Failure } from "./errors.ts";
 import { type Canary, type DeviceService, outputBytesMax } from "./io/teecalls.ts";
 import type { TeeProviders } from "./io/teeproviders.ts";
 import { servicesMax } from "./machines/teeconfig.ts";
+import { openParamsOf, serviceMembers } from "./teeservices.ts";
 import { type Infer, list, map, oneOf, optional, text, uint } from "./wire/shape.ts";
 
 const command = list(text, 16);
@@ -22,10 +23,13 @@ export const teeSettingsShape = map({
         login: optional(oneOf("public", "user", "application", "user_application")),
         /** The command that tells whether a key was used; without it nothing is sent twice. */
         query_command: optional(uint),
+        ...serviceMembers,
       }),
       servicesMax,
     ),
   ),
+  /** The Unix socket for programs of the card; "none" = there is none. */
+  socket: optional(text),
   /** A harmless application whose command is called as the proof of life. */
   canary: optional(map({ uuid: text, command: uint, output_bytes: optional(uint) })),
   /** The kernel's name of the supplicant process (tee-supplicant), and what restarts it. */
@@ -78,7 +82,10 @@ export function deviceSettings(settings: TeeSettings): DeviceSettings {
     const found = applications.find(({ service }) => service === name);
     const uuid = parseUuid(found?.uuid ?? name, `the application of TEE service ${name}`);
     const queryCommand = found?.query_command ?? null;
-    return [name, { uuid, login: logins[found?.login ?? "public"], queryCommand }];
+    const login = logins[found?.login ?? "public"];
+    const openParams = openParamsOf(name, found);
+    const given = openParams.length === 0 ? {} : { openParams };
+    return [name, { uuid, login, queryCommand, ...given }];
   });
   return {
     device: settings.device ?? "/dev/tee0",

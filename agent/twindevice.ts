@@ -23,6 +23,7 @@ export function twinSetup(
   services: readonly string[],
   clock: Clock,
   programs: string,
+  started?: (pid: number) => void,
 ): TeeSetup {
   const { folder } = twin;
   const named = services.map((name) => {
@@ -32,7 +33,7 @@ export function twinSetup(
   return {
     device: devicePath(folder),
     clock,
-    launch: launchHelper(join(programs, "kennel-tee.cjs"), `${twinPrefix}${folder}`),
+    launch: launchHelper(join(programs, "kennel-tee.cjs"), `${twinPrefix}${folder}`, started),
     runProgram: twin.runner(runProgram),
     services: new Map(named),
     canary: { uuid: bytesOf(deviceList.uuid), command: 0, outputBytes: 0 },
@@ -47,13 +48,18 @@ export function twinSetup(
  * Uses the TEE OS that listens in FOLDER, or starts one; without a folder it has one to itself. It
  * ends with the agent that started it. Helpers wait for it, as for a TEE that takes its time.
  */
-export function twinTee(settings: TeeSettings, config: AgentConfig, clock: Clock): DeviceTee {
+export function twinTee(
+  settings: TeeSettings,
+  config: AgentConfig,
+  clock: Clock,
+  started?: (pid: number) => void,
+): DeviceTee {
   const asked = settings.device?.slice(twinPrefix.length) ?? "";
   const folder = asked === "" ? mkdtempSync(join(tmpdir(), "kennel-tee-")) : asked;
   const services = config.tee.services.map(({ name }) => name);
   const program = join(__dirname, "kennel-teetwin.cjs");
   const twin = new TwinProcess({ program, folder, services });
-  const tee = new DeviceTee(twinSetup(twin, services, clock, __dirname));
+  const tee = new DeviceTee(twinSetup(twin, services, clock, __dirname, started));
   twin.start(() => undefined);
   return tee;
 }

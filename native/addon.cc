@@ -3,6 +3,7 @@
 
 #include "clock.h"
 #include "notify.h"
+#include "peer.h"
 #include "ports.h"
 #include "pty.h"
 #include "runtime.h"
@@ -15,6 +16,7 @@ static Napi::Object Register(Napi::Env env, Napi::Object exports) {
   kennel::Pty::Register(env, exports);
   kennel::Tee::Register(env, exports);
   kennel::RegisterNotify(env, exports);
+  kennel::RegisterPeer(env, exports);
   kennel::RegisterClock(env, exports);
   kennel::RegisterPorts(env, exports);
   return exports;

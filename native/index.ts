@@ -179,6 +179,15 @@ export interface NativeTee {
   close(): void;
 }
 
+/** Who is at the other end of a Unix socket, as the kernel noted it at connect(2). */
+export interface PeerCredentials {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** Supplementary groups; empty when there are more than 256, or the kernel does not say. */
+  readonly groups: readonly number[];
+}
+
 export interface Native {
   /** Opens, and thereby arms, the device at `path`; or takes over `fd`, which is open already. */
   readonly Watchdog: new (
@@ -213,6 +222,11 @@ export interface Native {
    * Never waits: `EAGAIN` when the receiver is full.
    */
   notify(path: string, text: string, fd?: number): void;
+  /**
+   * SO_PEERCRED of a connected Unix socket. `ENOTSOCK` and `EBADF` for what is none, `ENOTCONN` for
+   * one without a peer.
+   */
+  peerCredentials(fd: number): PeerCredentials;
   /** Sets the date (CLOCK_REALTIME) to whole milliseconds since 1970. */
   setDate(ms: number): void;
   /**
@@ -222,8 +236,6 @@ export interface Native {
   exclusive(fd: number, on?: boolean): void;
   /** Sets or clears one modem line of the terminal `fd`; `ENOTTY` on a pty, which has none. */
   controlLine(fd: number, line: "dtr" | "rts", on: boolean): void;
-  /** Who connected the Unix socket `fd` (SO_PEERCRED). */
-  peer(fd: number): { pid: number; uid: number };
 }
 
 let loaded: Native | undefined;

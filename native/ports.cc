@@ -1,7 +1,6 @@
 #include "ports.h"
 
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 
 #include <cerrno>
 #include <string>
@@ -35,26 +34,11 @@ void ControlLine(const Napi::CallbackInfo& info) {
   if (failed < 0) throw ErrnoError(info.Env(), errno, on ? "TIOCMBIS" : "TIOCMBIC", "");
 }
 
-Napi::Value Peer(const Napi::CallbackInfo& info) {
-  Napi::Env env = info.Env();
-  const int fd = IntegerArgument(info, 0, "fd", 0, INT32_MAX);
-  ucred peer = {};
-  socklen_t length = sizeof(peer);
-  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0) {
-    throw ErrnoError(env, errno, "SO_PEERCRED", "");
-  }
-  Napi::Object found = Napi::Object::New(env);
-  found.Set("pid", Napi::Number::New(env, peer.pid));
-  found.Set("uid", Napi::Number::New(env, peer.uid));
-  return found;
-}
-
 }  // namespace
 
 void RegisterPorts(Napi::Env env, Napi::Object exports) {
   exports.Set("exclusive", Napi::Function::New(env, Exclusive, "exclusive"));
   exports.Set("controlLine", Napi::Function::New(env, ControlLine, "controlLine"));
-  exports.Set("peer", Napi::Function::New(env, Peer, "peer"));
 }
 
 }  // namespace kennel

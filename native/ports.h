@@ -1,5 +1,4 @@
-// What serial libraries leave out of ports: exclusion, single control lines, and who is at the
-// other end of a Unix socket.
+// What serial libraries leave out of ports: exclusion and single control lines.
 #pragma once
 
 #include <napi.h>

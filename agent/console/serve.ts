@@ -116,7 +116,7 @@ function nameOf(socket: Socket): string {
   try {
     // Node has no public name for the descriptor of a socket.
     const { fd } = (socket as unknown as { _handle: { fd: number } })._handle;
-    const { pid } = native().peer(fd);
+    const { pid } = native().peerCredentials(fd);
     const holder = processOf(pid);
     return holder === null ? `client pid ${pid}` : `client ${nameHolder(holder)}`;
   } catch {

@@ -9,7 +9,8 @@ import type { Clock } from "../io/clock.ts";
 import type { Tee, TeeOperation, TeeOutcome, TeeResult } from "../io/tee.ts";
 import { step } from "../machines/fsm.ts";
 import { table } from "../machines/tee.ts";
-import type { Answer, CallClass, Send, Verdict } from "../machines/teecalls.ts";
+import { awayBecause } from "../machines/teeanswers.ts";
+import type { Answer, CallClass, Purpose, Send, Verdict } from "../machines/teecalls.ts";
 import { servicesMax, type TeeConfig } from "../machines/teeconfig.ts";
 import { type CallName, nameOf, type ReeContext, type TeeHistory } from "../machines/teerecord.ts";
 import {
@@ -21,6 +22,7 @@ import {
   statusOf,
 } from "../machines/teestate.ts";
 import type { ResponseOf, TeeState } from "../wire/commands.ts";
+import { openWhole } from "./rehydrate.ts";
 
 export interface TeeIo {
   readonly clock: Clock;
@@ -49,8 +51,16 @@ export interface TeeAnswer {
   readonly outcome: Omit<TeeOutcome, "detail"> | null;
 }
 
+/** How a call is made, where that is not the usual way. */
+export interface CallOptions {
+  /** Under which the service remembers a keyed call: unique to it for ever. */
+  readonly key?: string;
+  readonly purpose?: Purpose;
+}
+
 interface Caller {
   readonly input: Uint8Array | null;
+  readonly key: string;
   readonly done: (answer: TeeAnswer) => void;
 }
 
@@ -109,11 +119,21 @@ export class TeeHead {
     callClass: CallClass,
     done: (answer: TeeAnswer) => void,
     input: Uint8Array | null = null,
+    { key, purpose = "new" }: CallOptions = {},
   ): void {
     const id = this.nextCall++;
-    this.callers.set(id, { input, done });
+    this.callers.set(id, { input, key: key ?? `${this.io.keyPrefix}.${id}`, done });
     const atMs = this.io.clock.now();
-    this.send({ kind: "call", atMs, id, service, command, class: callClass });
+    this.send({ kind: "call", atMs, id, service, command, class: callClass, purpose });
+  }
+
+  /** Why a service cannot be called now; null when it can. */
+  awayBecause(service: string): string | null {
+    return awayBecause(this.state, service);
+  }
+
+  get epoch(): number {
+    return this.state.core.epoch;
   }
 
   /** A crash noticed otherwise than by a call; `service` null = the TEE as a whole. */
@@ -210,12 +230,16 @@ export class TeeHead {
   }
 
   private operate(epoch: number, key: string, operation: TeeOperation): void {
+<<<<<<< HEAD
     this.performed(epoch, key, operation, (outcome) => {
+=======
+    const done = (outcome: TeeOutcome, problem = ""): void => {
+>>>>>>> main
       this.io.post(() => {
         const atMs = this.io.clock.now();
         if (!isGood(outcome)) {
           const result = resultOf(outcome);
-          return this.send({ kind: "failed", atMs, epoch, key, result, problem: key });
+          return this.send({ kind: "failed", atMs, epoch, key, result, problem: problem || key });
         }
         const { session, hardware } = outcome;
         this.send({
@@ -227,7 +251,11 @@ export class TeeHead {
           ...(hardware === undefined ? {} : { hardware }),
         });
       });
-    });
+    };
+    if (operation.kind !== "open") return this.io.tee.perform(operation, done);
+    const { services } = this.state.core.config;
+    const recipe = services.find(({ name }) => name === operation.service)?.rehydrate ?? [];
+    openWhole(this.io.tee, operation, recipe, done);
   }
 
   /** What it waits for meanwhile is told to the machine, by the key. */
@@ -256,8 +284,7 @@ export class TeeHead {
   }
 
   private invoke({ call, epoch, session, command, how, keyed }: Send): void {
-    const key = `${this.io.keyPrefix}.${call}`;
-    const input = this.callers.get(call)?.input ?? null;
+    const { input = null, key = "" } = this.callers.get(call) ?? {};
     const operation: TeeOperation =
       how === "query"
         ? { kind: "query", session, key }

@@ -21,6 +21,7 @@ import {
   canaryParams,
   type DeviceService,
   inputBytesMax,
+  openParams,
   outcomeOf,
   probeCommand,
   queryParams,
@@ -218,10 +219,16 @@ export class DeviceTee implements Tee {
     const helper = this.helpers.caller();
     const before = this.setup.supplicant.atStart();
     const { uuid, login } = service;
+<<<<<<< HEAD
     const watched = this.watched(waits);
     const patience = { waits, isHeld: () => watched?.isHeld() === true };
     const ended = (heard: Heard): void => {
       watched?.end();
+=======
+    const params = openParams(service.openParams ?? []);
+    const given = params.length === 0 ? {} : { params };
+    this.helpers.ask(helper, { op: "open", context, uuid, login, ...given }, (heard) => {
+>>>>>>> main
       const outcome = this.judged(outcomeOf(heard), before);
       const id = typeof heard === "string" ? undefined : heard.session;
       const isOpen = outcome.errno === null && outcome.ret === 0;

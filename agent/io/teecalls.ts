@@ -18,6 +18,14 @@ export interface DeviceService {
   readonly login: number;
   /** The command that answers whether a key was used; null = the application keeps none. */
   readonly queryCommand: number | null;
+  /** What its session is opened with. */
+  readonly openParams?: readonly OpenParam[];
+}
+
+/** Two numbers, or bytes. */
+export interface OpenParam {
+  readonly value?: readonly [number, number];
+  readonly bytes?: Uint8Array;
 }
 
 /** The proof of life: a harmless application, and what is asked of it. */
@@ -40,6 +48,13 @@ const none: PipeParam = { attr: 0 };
 const valueOut: PipeParam = { attr: 2 };
 const memoryIn = (bytes: Uint8Array): PipeParam => ({ attr: 5, bytes });
 const output: PipeParam = { attr: 6, size: outputBytesMax };
+
+export function openParams(given: readonly OpenParam[]): PipeParam[] {
+  return given.map(({ value, bytes }) => {
+    if (value !== undefined) return { attr: 1, a: value[0], b: value[1] };
+    return bytes === undefined ? none : memoryIn(bytes);
+  });
+}
 
 export function callParams(input: Uint8Array | null, key: string | null): PipeParam[] {
   return [

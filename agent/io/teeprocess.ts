@@ -45,9 +45,17 @@ const nodeFlags = [
   "--single-threaded-gc",
 ];
 
-/** Starts `program` (kennel-tee.cjs) on `device`. */
-export function launchHelper(program: string, device: string): LaunchHelper {
-  return (gone) => new HelperProcess(program, device, gone);
+/** Starts `program` (kennel-tee.cjs) on `device`; `started` is told each one's pid. */
+export function launchHelper(
+  program: string,
+  device: string,
+  started: (pid: number) => void = () => undefined,
+): LaunchHelper {
+  return (gone) => {
+    const helper = new HelperProcess(program, device, gone);
+    if (helper.pid !== null) started(helper.pid);
+    return helper;
+  };
 }
 
 class HelperProcess implements TeeHelper {

@@ -28,29 +28,39 @@ export function call<S extends State>(state: S, event: EventOf<"call">): Next {
     return to(state, answer(id, "quarantined", because));
   }
   const session = sessionOf(core, service);
-  if (gone.includes(state.kind) && "because" in state) return refuse(state.because);
-  if (state.kind === "suspect") return refuse("the TEE is being looked at");
-  if (isFenced(state, service)) return refuse("the TEE is being restored");
-  if (session === null) return refuse(`no session with ${service} is open`);
+  const away = awayBecause(state, service);
+  if (away !== null || session === null) return refuse(away ?? "");
   if (core.calls.length >= core.config.callsMax) {
     return refuse(`${core.config.callsMax} calls are under way already`);
   }
   const { atMs } = event;
   const { callLateMs, callMaxMs } = core.config;
+  const { purpose = "new" } = event;
+  const how = event.class === "keyed" && purpose !== "new" ? "query" : "invoke";
   const made: Call = {
     id,
     service,
     command,
     class: event.class,
+    purpose,
     epoch: core.epoch,
-    phase: "sent",
+    phase: how === "query" ? "asked" : "sent",
     refusal: null,
     replays: 0,
     lateMs: atMs + callLateMs,
     deadlineMs: atMs + callMaxMs,
   };
   const calls = [...core.calls, made];
-  return to<State, Effect>(withCore(state, { calls }), send(made, session, "invoke"));
+  return to<State, Effect>(withCore(state, { calls }), send(made, session, how));
+}
+
+/** Why a service cannot be called now; null when it can. */
+export function awayBecause(state: State, service: string): string | null {
+  if (gone.includes(state.kind) && "because" in state) return state.because;
+  if (state.kind === "suspect") return "the TEE is being looked at";
+  if (isFenced(state, service)) return "the TEE is being restored";
+  if (sessionOf(state.core, service) === null) return `no session with ${service} is open`;
+  return null;
 }
 
 /** The call that a reply belongs to; none when the reply is of another epoch or comes too late. */
@@ -92,7 +102,8 @@ export function answered<S extends State>(state: S, made: Call, event: EventOf<"
   const session = sessionOf(state.core, made.service);
   const { result } = event;
   const ok = result.errno === null && result.ret === 0;
-  if (made.phase === "asked" && ok && !event.applied && session !== null) {
+  const isUndone = made.phase === "asked" && ok && !event.applied;
+  if (isUndone && made.purpose !== "ask" && session !== null) {
     const sent: Call = { ...made, phase: "sent" };
     return to<State, Effect>(withCall(state, sent), send(sent, session, "invoke"));
   }
@@ -100,7 +111,8 @@ export function answered<S extends State>(state: S, made: Call, event: EventOf<"
   const innocent = made.phase === "sent" && made.replays > 0 && ok;
   const history = innocent ? withoutBlame(state.core.history, made) : state.core.history;
   const rest = withCore(state, { calls, history });
-  return after([verdictOn(made, result)], pumped(rest));
+  const said = isUndone ? answer(made.id, "unavailable", "it was not done") : null;
+  return after([said ?? verdictOn(made, result)], pumped(rest));
 }
 
 function verdictOn(made: Call, result: TeeResult): CallEffect {

@@ -19,9 +19,16 @@ export type CallClass = "idempotent" | "keyed" | "once";
  */
 export type Verdict = "answered" | "replayed" | "unavailable" | "outcome_unknown" | "quarantined";
 
+/**
+ * `again`: it may have been sent by an agent that is gone, and a keyed one is asked after before
+ * anything is sent; `ask`: a keyed one is asked after, and nothing is sent.
+ */
+export type Purpose = "new" | "again" | "ask";
+
 export interface Call extends CallName {
   readonly id: number;
   readonly class: CallClass;
+  readonly purpose: Purpose;
   /** In which epoch it was sent last: a reply of another epoch is not its reply. */
   readonly epoch: number;
   /**

@@ -1,9 +1,17 @@
 /** What the TEE machine is told: services and times, each number with its reason. */
 import type { LadderConfig } from "./teeladder.ts";
 
+/** A call that makes a freshly opened service whole again: nothing in it is secret. */
+export interface RehydrateStep {
+  readonly command: number;
+  readonly input: Uint8Array | null;
+}
+
 export interface ServiceConfig {
   /** The name by which calls, reports and commands know the service; at most 64 characters. */
   readonly name: string;
+  /** Called in this order after each opening; only then can the service be had. */
+  readonly rehydrate?: readonly RehydrateStep[];
 }
 
 export interface TeeConfig extends LadderConfig {

@@ -10,7 +10,7 @@ import type {
   TeeWait,
 } from "../io/tee.ts";
 import type { TeeState } from "../wire/commands.ts";
-import type { Call, CallClass, CallEffect, Service } from "./teecalls.ts";
+import type { Call, CallClass, CallEffect, Purpose, Service } from "./teecalls.ts";
 import { shownMax, type TeeConfig } from "./teeconfig.ts";
 import { recentAttempts } from "./teeladder.ts";
 import {
@@ -120,6 +120,8 @@ export type Event =
       readonly service: string;
       readonly command: number;
       readonly class: CallClass;
+      /** `new` when absent. */
+      readonly purpose?: Purpose;
     }
   | {
       readonly kind: "reply";

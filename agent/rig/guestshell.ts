@@ -35,7 +35,7 @@ agent() {
   ) &
   until [ -s ${pidFile} ]; do sleep 0.1; done
 }`;
-/** Does what is typed, for ever; `$ended` is how the line before ended: `$?` is that of `read`. */
+/** Does what is typed, for ever; `$ended` is how the line before ended (`$?` is that of read). */
 export const obey = `while read -r line; do eval "$line"; ended=$?; done`;
 /** What the guest runs: the agent once there is one to start, then what is typed. */
 export const main = `${shell}
@@ -76,12 +76,21 @@ export function driverText(settings: CardSettings): string {
 /** T1 of a watchdog that the kernel refreshes until the agent opens it, ms. */
 export const bootHeartbeatMs = 10_000;
 
+/** Whose keys count, where a story is about that. */
+const keysFile = `${places.state}/keys`;
+
+/** Shell text that lets this line of authorized_keys count. */
+export function authorise(line: string): string {
+  return `umask 022; echo '${line}' >${keysFile}; sync`;
+}
+
 /** Shell text that starts the agent as a story wants it, with its UART. */
 export function agentText(settings: CardSettings, port: string): string {
   const { promiseMs, hardwareMs, tasks = [], policy = "require" } = settings;
   return [
     `agent ${kenneld} --port ${port} --state ${places.state}/kennel`,
-    `--promise ${promiseMs / 1000} --tee simulate --lab --access open --watchdog ${policy}`,
+    `--promise ${promiseMs / 1000} --tee simulate --lab --watchdog ${policy}`,
+    settings.takesKeys === true ? `--authorized-keys ${keysFile}` : "--access open",
     ...(hardwareMs === undefined ? [] : [`--hardware-max ${hardwareMs / 1000}`]),
     ...tasks.map(({ name, everyMs }) => `--task ${name}=${everyMs / 1000}`),
     ...(settings.allowDisarm === true ? ["--allow-disarm"] : []),

@@ -12,6 +12,7 @@ import { type GuestImage, prepareGuest } from "./guest.ts";
 import {
   agentEnded,
   agentText,
+  authorise,
   driverText,
   endOfStory,
   hangTexts,
@@ -37,6 +38,7 @@ import {
   type Rig,
   untilAnswers,
 } from "./rig.ts";
+import { RigKey } from "./rigkey.ts";
 import type { ConsoleLine } from "./seen.ts";
 
 const baud = 115_200;
@@ -51,6 +53,8 @@ export class QemuRig implements Rig {
   protected readonly logFolder: string;
   protected guest: Guest | null = null;
   protected link: Link | null = null;
+  /** For a card that takes keys. */
+  private key: RigKey | null = null;
   /** Events of QEMU that were of earlier stories. */
   protected eventsBefore = 0;
   private shells = 0;
@@ -94,6 +98,8 @@ export class QemuRig implements Rig {
     if (settings.readOnlyState === true) {
       await this.mustShell(`mount -o remount,ro ${places.state}`);
     }
+    this.key = settings.takesKeys === true ? new RigKey() : null;
+    if (this.key !== null) await this.mustShell(authorise(this.key.line));
     this.eventsBefore = this.running.events.length;
     await this.runAgent();
     if (settings.unplugged === true) return;
@@ -139,7 +145,9 @@ export class QemuRig implements Rig {
       fs.appendFileSync(path.join(this.logFolder, "frames.log"), text);
     const port = await openPort(this.running.serialPath, baud);
     const recorded = recordedPort(port, () => this.now(), `rig:${this.now().toFixed(1)}ms`, log);
-    this.link = new Link(recorded, new RealClock(), { timeoutMs: answerMs, firstSequence: 0 });
+    const clock = new RealClock();
+    this.link = new Link(recorded, clock, { timeoutMs: answerMs, firstSequence: 0 });
+    this.key?.signFor(this.link, clock);
   }
 
   async hang(kind: HangKind): Promise<void> {

@@ -60,6 +60,8 @@ export interface CardSettings {
   readonly unplugged?: boolean;
   /** The agent's folder cannot be written. */
   readonly readOnlyState?: boolean;
+  /** Changes take a key, which the rig has; without this the card is open to everybody. */
+  readonly takesKeys?: boolean;
   /** The agent's native part is not there. */
   readonly withoutAddon?: boolean;
 }

@@ -16,6 +16,7 @@ import {
   type Rig,
   untilAnswers,
 } from "./rig.ts";
+import { RigKey } from "./rigkey.ts";
 import type { ConsoleLine } from "./seen.ts";
 
 /** How long one question may take, ms of the card's time. */
@@ -35,6 +36,7 @@ export class SimRig implements Rig {
   private readonly logFolder: string;
   private world: World | null = null;
   private link: Link | null = null;
+  private key: RigKey | null = null;
 
   /** `logFolder` gets console.log and frames.log. */
   constructor(logFolder: string) {
@@ -57,6 +59,8 @@ export class SimRig implements Rig {
     await this.close();
     const world = worldFor(settings, (text) => this.say(text));
     this.world = world;
+    this.key = settings.takesKeys === true ? new RigKey() : null;
+    if (this.key !== null) world.authority.write(this.key.line);
     if (settings.unplugged !== true) await this.plug(true);
     world.power(true);
     await this.until("agent", () => world.agent ?? world.halted ?? undefined, agentMs);
@@ -98,6 +102,7 @@ export class SimRig implements Rig {
     const log = (text: string): void => this.log("frames.log", text);
     const port = recordedPort(line.host, () => this.now(), `virtual:${this.now()}ms`, log);
     this.link = new Link(port, this.card.clock, { timeoutMs: answerMs, firstSequence: 0 });
+    this.key?.signFor(this.link, this.card.clock);
   }
 
   async hang(kind: HangKind): Promise<void> {
@@ -192,6 +197,7 @@ function worldFor(settings: CardSettings, log: (line: string) => void): World {
     log,
     ...(settings.device === "iTCO_wdt" ? { model: itcoModel } : {}),
     config: simConfig({
+      ...(settings.takesKeys === true ? { access: { policy: "keys" } } : {}),
       watchdog: {
         policy: settings.policy ?? "simulate",
         promise_s: promiseMs / 1000,

@@ -15,6 +15,8 @@ import { type Supervisor, unsupervised } from "../io/supervisor.ts";
 import { Journal } from "../journal.ts";
 import type { HardwareCause, Slot } from "../machines/bootrecord.ts";
 import { examine, plainSystem } from "../machines/doctor.ts";
+import type { Telling } from "../wire/teeapi.ts";
+import { SimApplications } from "./applications.ts";
 import { SimAuthority } from "./authority.ts";
 import type { SimBootControl } from "./bootcontrol.ts";
 import { SimClock } from "./clock.ts";
@@ -27,7 +29,7 @@ import { type ProgramFault, simPrograms } from "./programs.ts";
 import { Random } from "./random.ts";
 import { rigFaults } from "./rigfaults.ts";
 import { SimTee } from "./tee.ts";
-import { simCommand, teeModel } from "./teemodel.ts";
+import { teeModel } from "./teemodel.ts";
 import { SimChip, SimWatchdog } from "./watchdog.ts";
 import { plainModel, type WatchdogModel } from "./watchdogmodels.ts";
 
@@ -58,8 +60,6 @@ export interface Reset {
 
 /** Time from the start of the agent's process to its first look at the watchdog, ms. */
 const agentStartMs = 50;
-/** How often a program calls its security service, ms. */
-const callEveryMs = 1000;
 /** An orderly reboot takes this long to reach the firmware, ms. */
 const rebootMs = 200;
 
@@ -89,7 +89,7 @@ export class World {
   /** What goes wrong in boots of each slot. */
   readonly bootFaults: Record<Slot, BootFaults> = { a: {}, b: {}, safe: {} };
   /** What the programs of the card were told of TEE services, and what became of their calls. */
-  readonly notices: { names: readonly string[]; available: boolean }[] = [];
+  readonly notices: { service: string; available: boolean }[] = [];
   readonly verdicts = new Map<string, number>();
   /** Tasks of the card's operating system that have stopped checking in. */
   readonly stuckTasks = new Set<string>();
@@ -299,13 +299,14 @@ export class World {
           runProgram: simPrograms(life, this.programFaults),
           examine: () => examine({ ...plainSystem, watchdog: this.driver?.facts() ?? null }, 0),
           sha256,
-          notify: (names, available) => this.notices.push({ names, available }),
           faults: this.config.lab ? rigFaults(this) : {},
           log: this.options.log ?? (() => undefined),
         },
         this.config,
       );
       this.agent = agent;
+      const programs = new SimApplications(life);
+      agent.applications.serve(programs, (act) => agent.call(act));
       for (const line of this.lines) agent.attach(life.port(line.card));
       const { hang } = this.bootFaults[agent.boot.entry?.slot ?? "a"];
       if (hang?.stage === "adopt" && this.driver !== null) {
@@ -316,7 +317,8 @@ export class World {
       agent.start();
       if (hang?.stage === "runtime") life.at(life.now(), () => life.hang(Infinity));
       for (const { name, everyMs } of this.config.tasks) this.runTask(life, name, everyMs / 2);
-      for (const { name } of this.config.tee.services) this.runProgram(life, agent, name);
+      for (const { name } of this.config.tee.services)
+        programs.run(name, (said) => this.heard(said));
     } catch (error) {
       if (error instanceof Hang) return this.hangKernel();
       if (!(error instanceof Failure)) throw error;
@@ -331,14 +333,11 @@ export class World {
     life.at(life.now() + everyMs, () => this.runTask(life, name, everyMs));
   }
 
-  /** A program of the card that uses a security service now and then. */
-  private runProgram(life: LifeClock, agent: Agent, service: string): void {
-    agent.call(() => {
-      agent.tee.call(service, simCommand.read, "idempotent", ({ verdict }) => {
-        this.verdicts.set(verdict, (this.verdicts.get(verdict) ?? 0) + 1);
-      });
-    });
-    life.at(life.now() + callEveryMs, () => this.runProgram(life, agent, service));
+  /** What a program of the card was told. */
+  private heard(said: Telling): void {
+    if (said.kind === "notice") this.notices.push(said);
+    if (said.kind !== "verdict") return;
+    this.verdicts.set(said.verdict, (this.verdicts.get(said.verdict) ?? 0) + 1);
   }
 
   private platform(): Platform {

@@ -1,5 +1,5 @@
 /**
- * What went over a line, in both directions, as lines of text (SPEC.md, section 8):
+ * What went over a line, in both directions, as lines of text (SPEC.md, section 9):
  *
  *     # kennel recording 1 WALL-TIME PORT
  *     MILLISECONDS DIRECTION "BYTES"

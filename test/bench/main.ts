@@ -7,6 +7,7 @@ import { benchRefresh } from "./refresh.ts";
 import type { Line } from "./rows.ts";
 import { benchStart } from "./start.ts";
 import { benchTee } from "./tee.ts";
+import { benchTeeApi } from "./teeapi.ts";
 import { benchWire } from "./wire.ts";
 
 const benches: Record<string, () => Line[] | Promise<Line[]>> = {
@@ -17,6 +18,7 @@ const benches: Record<string, () => Line[] | Promise<Line[]>> = {
   refresh: benchRefresh,
   idle: benchIdle,
   tee: benchTee,
+  teeapi: benchTeeApi,
 };
 
 async function main(wanted: readonly string[]): Promise<void> {

@@ -36,7 +36,8 @@ async function bench(world: Script, body: (bench: Bench) => Promise<void>): Prom
   const fake = makeFakeTee(world);
   const config = join(folder, "config.json");
   const applications = Object.entries(uuids).map(([service, uuid]) => ({ service, uuid }));
-  const tee = { services: ["keystore", "unlock"], applications };
+  const socket = join(folder, "tee.sock");
+  const tee = { services: ["keystore", "unlock"], applications, socket };
   writeFileSync(config, JSON.stringify({ tee }));
   const place = ["--port", cable.card, "--state", folder, "--config", config];
   const device = ["--watchdog", "simulate", "--tee", "require", "--tee-device", fake.device];

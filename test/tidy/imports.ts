@@ -48,7 +48,7 @@ const zones: readonly Zone[] = [
   {
     name: "io",
     holds: /^agent\/io\//,
-    values: /^(agent\/(errors\.ts|io\/|wire\/tee(pipe|twin)\.ts)|node:|native\/|@?serialport)/,
+    values: /^(agent\/(errors\.ts|io\/|wire\/tee(pipe|twin|api)\.ts)|node:|native\/|@?serialport)/,
     types: /^agent\/(wire|machines)\//,
   },
   {
@@ -62,6 +62,12 @@ const zones: readonly Zone[] = [
     holds: new RegExp(`^(${core})$`),
     values: new RegExp(`^(${core}|agent/(machines|monitors|wire)/.+|boot/stages\\.json)$`),
     types: /^agent\/io\//,
+  },
+  {
+    name: "the client library",
+    holds: /^agent\/client\//,
+    values: /^(agent\/(errors\.ts|wire\/|client\/)|node:)/,
+    types: nothing,
   },
   {
     name: "native",

@@ -22,11 +22,11 @@ interface Ban {
 const scripts = /\.(ts|mjs)$/;
 /** All but io/, the entries, the rig and the tests: there time and chance come as arguments. */
 const timeless = new RegExp(
-  `^(?!agent/(io|console|rig)/|${assemblers}|test/|build\\.mjs).*\\.(ts|mjs)$`,
+  `^(?!agent/(io|client|console|rig)/|${assemblers}|test/|build\\.mjs).*\\.(ts|mjs)$`,
 );
 /** Runs the same anywhere: nothing of Node is in reach. */
 const pure = new RegExp(
-  `^(?!agent/(io|console|rig)/|${assemblers}|agent/sim/(world|day)\\.ts)agent/.*\\.ts$`,
+  `^(?!agent/(io|client|console|rig)/|${assemblers}|agent/sim/(world|day)\\.ts)agent/.*\\.ts$`,
 );
 
 const bans: readonly Ban[] = [

@@ -1,9 +1,9 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { parseSettings } from "../../agent/config.ts";
+import { configure, parseSettings } from "../../agent/config.ts";
 import { Failure } from "../../agent/errors.ts";
 import { detectTee } from "../../agent/io/devicetee.ts";
-import { canaryParams } from "../../agent/io/teecalls.ts";
+import { canaryParams, openParams } from "../../agent/io/teecalls.ts";
 import { describeProviders, firmwareCommand, powersOf } from "../../agent/io/teeproviders.ts";
 import { deviceSettings } from "../../agent/teesettings.ts";
 
@@ -56,6 +56,69 @@ settingsSuite("what is incomplete or not known is refused by its name", () => {
   assert.match(refusal({ firmware: { sysfs: "/etc/passwd", value: "1" } }), /is under \/sys/);
   assert.match(refusal({ firmware: { sysfs: "/sys/../etc/x", value: "1" } }), /is under \/sys/);
   assert.match(refusal({ firmware: { command: [] } }), /is empty/);
+});
+
+settingsSuite("a service is registered with who may use it, its classes, and its recipe", () => {
+  const entry = {
+    ...{ service: "keystore", uuid, class: "keyed", allow: { uids: [7], gids: [8] } },
+    commands: [{ command: 1, class: "once" }],
+    open_params: [{ value: [1, 2] }, { bytes: "cafe" }],
+    rehydrate: [{ command: 9, input: "00ff" }, { command: 10 }],
+  };
+  const tee = { services: ["keystore"], applications: [entry] };
+  const config = configure(parseSettings(JSON.stringify({ tee }), "test"), "0");
+  const classes = new Map([[1, "once"]]);
+  const policy = { name: "keystore", uids: [7], gids: [8], defaultClass: "keyed", classes };
+  assert.equal(config.services, [policy]);
+  assert.is(config.teeSocket, "/run/kennel/tee.sock");
+  const recipe = [
+    { command: 9, input: Uint8Array.of(0, 0xff) },
+    { command: 10, input: null },
+  ];
+  assert.equal(config.tee.services, [{ name: "keystore", rehydrate: recipe }]);
+  const params = read(tee).services.get("keystore")?.openParams ?? [];
+  assert.equal(params, [{ value: [1, 2] }, { bytes: Uint8Array.of(0xca, 0xfe) }]);
+  assert.equal(openParams(params), [
+    { attr: 1, a: 1, b: 2 },
+    { attr: 5, bytes: Uint8Array.of(0xca, 0xfe) },
+  ]);
+});
+
+settingsSuite("what of a registration, or of the socket, makes no sense is refused by name", () => {
+  const refused = (more: object, tee: object = {}): string => {
+    const entry = { service: "keystore", uuid, ...more };
+    const all = { services: ["keystore"], applications: [entry], ...tee };
+    try {
+      const settings = parseSettings(JSON.stringify({ tee: all }), "test");
+      configure(settings, "0");
+      deviceSettings(settings.tee ?? {});
+      return "accepted";
+    } catch (error) {
+      assert.is((error as Failure).code, "config.invalid");
+      return (error as Failure).message;
+    }
+  };
+  assert.is(refused({}), "accepted");
+  assert.match(refused({ allow: { uids: [0xffff_ffff] } }), /allows the id 4294967295/);
+  const twice = { command: 1, class: "once" };
+  assert.match(refused({ commands: [twice, twice] }), /a command twice/);
+  assert.match(refused({ rehydrate: [{ command: 1, input: "xyz" }] }), /hexadecimal/);
+  assert.match(refused({ open_params: [{ value: [1] }] }), /two numbers or bytes/);
+  assert.match(refused({ open_params: [{ value: [1, 2], bytes: "00" }] }), /two numbers or bytes/);
+  assert.match(refused({ class: "twice" }), /class/);
+  assert.match(refused({ alow: {} }), /alow is no setting/);
+  assert.match(refused({}, { socket: "tee.sock" }), /absolute path/);
+  assert.match(refused({}, { socket: `/${"x".repeat(107)}` }), /absolute path/);
+  assert.is(refused({}, { socket: "none" }), "accepted");
+});
+
+settingsSuite("without named services there is no socket, unless one is asked for", () => {
+  const socketOf = (tee: object): string | null =>
+    configure(parseSettings(JSON.stringify({ tee }), "test"), "0").teeSocket;
+  assert.is(socketOf({}), null);
+  assert.is(socketOf({ policy: "simulate" }), null);
+  assert.is(socketOf({ policy: "simulate", socket: "/run/x.sock" }), "/run/x.sock");
+  assert.is(socketOf({ services: [uuid], socket: "none" }), null);
 });
 
 settingsSuite("nothing unbinds the driver through sysfs", () => {

@@ -2,7 +2,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { decodeMap, encodeMap } from "../../agent/wire/cbor.ts";
-import { type CommandName, commands, report, reportPush } from "../../agent/wire/commands.ts";
+import { type CommandName, commands, reportPush } from "../../agent/wire/commands.ts";
 import { type Decoded, Deframer, enframe } from "../../agent/wire/frame.ts";
 import { seal, unseal } from "../../agent/wire/seal.ts";
 import { check, type Shape } from "../../agent/wire/shape.ts";
@@ -140,7 +140,7 @@ function keyOf({ group, command, op }: Header): string {
 function shapeOf({ group, command, op, body }: Message): Shape<unknown> | undefined {
   // That words are asked for is no part of any command.
   if ("rc" in body || "err" in body || "rsn" in body) return undefined;
-  if (group === reportPush.group && command === reportPush.id) return report;
+  if (group === reportPush.group && command === reportPush.id) return reportPush.body;
   const names = Object.keys(commands) as CommandName[];
   const asked = op.replace("_response", "");
   const name = names.find((key) => {

@@ -58,6 +58,9 @@ export class TeeRig {
   readonly calls: Made[] = [];
   /** Told of each event as it happens. */
   onEvent: (event: AgentEvent) => void = () => undefined;
+  /** Told of notices, and of every turn that is over: for heads beside this one. */
+  onNotify: (services: readonly string[], available: boolean) => void = () => undefined;
+  onTurn: () => void = () => undefined;
   head: TeeHead;
   memory: TeeMemory;
   private starts = 0;
@@ -165,6 +168,7 @@ export class TeeRig {
       loadContext: () => memory.loadContext(),
       notify: (services, available) => {
         this.notices.push(`${available ? "available" : "unavailable"}: ${services.join(",")}`);
+        this.onNotify(services, available);
       },
       withhold: (because) => this.withheld.push(because),
       keyPrefix: `start${start}`,
@@ -202,6 +206,7 @@ export class TeeRig {
 
   /** One timer, as the agent has it. */
   private sleep(): void {
+    this.onTurn();
     if (this.bug === "no_clock" && this.head.status().crashes > 0) return this.cancelWake();
     const { dueMs } = this.head;
     if (dueMs === this.wakeMs) return;

@@ -20,6 +20,27 @@ async function alone(rig: Rig): Promise<void> {
   expect(rig.resets.length === 0, "the card was reset while nobody listened");
 }
 
+/** Who commanded it is gone, with the lease: nothing else may change. */
+async function forsaken(rig: Rig): Promise<void> {
+  const promiseMs = 6_000;
+  await rig.start({ promiseMs, allowDisarm: true, takesKeys: true });
+  await rig.ask("access.take", { for_ms: promiseMs });
+  const held = async (): Promise<boolean> => {
+    const { lease } = await rig.ask("access.status", {});
+    return lease.state === "held";
+  };
+  while (!(await held())) await rig.wait(lookEveryMs);
+  await rig.plug(false);
+  await staysUp(rig, 3 * promiseMs);
+  await rig.plug(true);
+  expect(!(await held()), "a host that is gone still holds the lease");
+  const { armed, failures } = await rig.ask("wdt.state", {});
+  expect(armed && failures === 0, `armed: ${armed}, failures: ${failures}`);
+  const ended = (await reportsOf(rig)).find(({ kind }) => kind === "access:ended");
+  expect(ended?.data.why === "lapsed", `the lease ended: ${ended?.data.why}`);
+  expect((await rig.ask("wdt.hold", { for_ms: 1000 })).armed, "who comes back commands again");
+}
+
 async function dateIsSet(rig: Rig): Promise<void> {
   const promiseMs = 6_000;
   await rig.start({ promiseMs, hardwareMs: 3_000 });
@@ -132,6 +153,7 @@ const lookEveryMs = 500;
 
 export const survives: readonly Story[] = [
   story("a card without its host stays up", { rows: ["A2-07"] }, alone),
+  story("a card that its commander leaves is as it was", { rows: ["B14-02", "B14-05"] }, forsaken),
   story("the date moves no deadline", { rows: ["A2-17"], needs: ["wall_clock"] }, dateIsSet),
   story(
     "thirty restarts of the agent bring no reset",
