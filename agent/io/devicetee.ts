@@ -219,16 +219,13 @@ export class DeviceTee implements Tee {
     const helper = this.helpers.caller();
     const before = this.setup.supplicant.atStart();
     const { uuid, login } = service;
-<<<<<<< HEAD
+    const params = openParams(service.openParams ?? []);
+    const given = params.length === 0 ? {} : { params };
+    const request = { op: "open", context, uuid, login, ...given } as const;
     const watched = this.watched(waits);
     const patience = { waits, isHeld: () => watched?.isHeld() === true };
     const ended = (heard: Heard): void => {
       watched?.end();
-=======
-    const params = openParams(service.openParams ?? []);
-    const given = params.length === 0 ? {} : { params };
-    this.helpers.ask(helper, { op: "open", context, uuid, login, ...given }, (heard) => {
->>>>>>> main
       const outcome = this.judged(outcomeOf(heard), before);
       const id = typeof heard === "string" ? undefined : heard.session;
       const isOpen = outcome.errno === null && outcome.ret === 0;
@@ -237,7 +234,7 @@ export class DeviceTee implements Tee {
       this.sessions.set(keyOf(session), { helper, service });
       done({ ...outcome, session });
     };
-    this.helpers.ask(helper, { op: "open", context, uuid, login }, ended, patience);
+    this.helpers.ask(helper, request, ended, patience);
   }
 
   /** Where we can start the supplicant ourselves, one that is missing is no reason to wait. */
