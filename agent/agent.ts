@@ -3,13 +3,14 @@
  * what is worth knowing goes to the ring, the ledger and the host.
  */
 import type { AgentIo } from "./agentio.ts";
-import { answers } from "./answers.ts";
+import { answers } from "./answers/answers.ts";
+import { Files } from "./answers/files.ts";
+import { makeFile } from "./answers/filetree.ts";
+import { RuntimeSettings } from "./answers/settings.ts";
 import type { AgentConfig } from "./config.ts";
 import { CrashStore } from "./crashstore.ts";
 import { Broken, Failure } from "./errors.ts";
 import { type AgentEvent, EventRing, eventClass, queueMax } from "./events.ts";
-import { Files } from "./files.ts";
-import { makeFile } from "./filetree.ts";
 import { AccessHead } from "./heads/access.ts";
 import { ApplicationsHead } from "./heads/applications.ts";
 import { BootHead } from "./heads/boot.ts";
@@ -29,7 +30,6 @@ import { Ledger } from "./ledger.ts";
 import { beginning, fold } from "./machines/cardstate.ts";
 import type { TeeConfig } from "./machines/teeconfig.ts";
 import { readinessHead } from "./readinessparts.ts";
-import { RuntimeSettings } from "./runtimesettings.ts";
 import type { CardState } from "./wire/cardstate.ts";
 import type { ResponseOf } from "./wire/commands.ts";
 
@@ -114,10 +114,10 @@ export class Agent {
     this.controls = new BootControls(io.controls, emit);
     this.ready = readinessHead(this, config, (culprit) => this.resets.withhold(culprit));
     this.protection = new ProtectionHead(this, emit);
-    const card = { name: config.name, boot: this.boot.id };
+    const device = (): string => this.device;
+    const card = { name: config.name, boot: this.boot.id, device };
     this.access = new AccessHead({ ...io, emit }, config.access, card);
     const { access, ledger } = this;
-    const device = (): string => this.device;
     this.host = new HostHead({ clock: io.clock, ledger, device, emit, access }, answers(this));
   }
 

@@ -19,7 +19,7 @@ import { bool, check, type Infer, list, map, number, oneOf, optional, text } fro
 /** The settings file, and with it what can be set at all. Spans are in seconds. */
 const settingsShape = map({
   name: optional(text),
-  /** What tells this card from others; made of what the board says of itself when absent. */
+  /** What tells this card from others, in signed commands too; what the board says when absent. */
   device_id: optional(text),
   port: optional(text),
   baud: optional(number),
@@ -32,8 +32,6 @@ const settingsShape = map({
       read: optional(oneOf("open", "keys")),
       /** The authorised keys; `authorized_keys` in the state folder unless set. */
       keys_file: optional(text),
-      /** What this card is called in signed commands, instead of what the hardware says. */
-      device: optional(text),
     }),
   ),
   watchdog: optional(

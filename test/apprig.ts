@@ -2,7 +2,7 @@
 import { ApplicationsHead } from "../agent/heads/applications.ts";
 import type { Peer } from "../agent/io/applications.ts";
 import type { CallClass } from "../agent/machines/teecalls.ts";
-import { type RigOptions, TeeRig } from "../agent/rig/campaigns/teerig.ts";
+import { type RigOptions, TeeRig } from "../agent/rig/campaigns/teecard.ts";
 import { SimApplications, type SimProgram } from "../agent/sim/applications.ts";
 import { LifeClock } from "../agent/sim/life.ts";
 import { policyOf, type ServicePolicy } from "../agent/teeservices.ts";

@@ -1,6 +1,6 @@
 /** Whole simulated cards for stories: set-up, a host on the line, and what to ask of them. */
 import * as assert from "uvu/assert";
-import { answers } from "../agent/answers.ts";
+import { answers } from "../agent/answers/answers.ts";
 import { type AgentConfig, configure, type Settings } from "../agent/config.ts";
 import type { BootPlan } from "../agent/machines/boot.ts";
 import type { BootEntry } from "../agent/machines/bootrecord.ts";

@@ -1,8 +1,8 @@
 /** `kennel boot timeline|history`: how this boot went, and how the last ones ended. */
 import { writeFileSync } from "node:fs";
-import { drawBoots } from "../bootsvg.ts";
+import { drawBoots } from "../answers/bootsvg.ts";
+import { laneOfPast, laneOfPresent } from "../answers/lanes.ts";
 import { Failure, rcs } from "../errors.ts";
-import { laneOfPast, laneOfPresent } from "../lanes.ts";
 import type { ResponseOf } from "../wire/commands.ts";
 import type { Context, Outcome } from "./context.ts";
 import { showLanes } from "./lanes.ts";

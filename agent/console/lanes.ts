@@ -1,5 +1,5 @@
 /** Boots as lanes: one line each, a letter per slice of time, and what ended it. */
-import { drawnMs, type Lane } from "../lanes.ts";
+import { drawnMs, type Lane } from "../answers/lanes.ts";
 import { type Paint, span } from "./show.ts";
 
 /** Columns of the longest lane. */

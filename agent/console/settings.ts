@@ -1,6 +1,7 @@
 /** `kennel settings`: what the card is told, and to tell it otherwise. */
+
+import { settingNames } from "../answers/settings.ts";
 import { Failure } from "../errors.ts";
-import { settingNames } from "../runtimesettings.ts";
 import type { Outcome } from "./context.ts";
 import type { Link } from "./link.ts";
 import { fields, harmlessText, type Paint } from "./show.ts";

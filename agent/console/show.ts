@@ -2,7 +2,7 @@
 import Table from "cli-table3";
 import { createColors } from "picocolors";
 
-export { span } from "../span.ts";
+export { span } from "../answers/span.ts";
 
 export interface Paint {
   good(text: string): string;

@@ -50,7 +50,7 @@ const epochCodec: Codec<{ epoch: number }> = {
 export class AccessHead {
   private readonly io: AccessIo;
   private readonly config: AccessConfig;
-  private readonly name: string;
+  private readonly card: { readonly name: string; readonly device: () => string };
   readonly boot: string;
   private readonly signatures: Signatures;
   private readonly refusals: Refusals;
@@ -59,11 +59,16 @@ export class AccessHead {
   /** Found out when it is first asked for: a hash takes loading a module. */
   private called: string | null = null;
 
-  constructor(io: AccessIo, config: AccessConfig, card: { name: string; boot: string }) {
+  /** `device` is asked when it is first needed; `name` stands in where the platform knows none. */
+  constructor(
+    io: AccessIo,
+    config: AccessConfig,
+    card: { name: string; boot: string; device: () => string },
+  ) {
     this.io = io;
     this.config = config;
     this.boot = card.boot;
-    this.name = card.name;
+    this.card = card;
     const tell = (keys: { keys: number; problem: string }): void => {
       io.emit({ kind: "access:keys", ...keys, problem: keys.problem.slice(0, problemMax) });
     };
@@ -81,7 +86,7 @@ export class AccessHead {
 
   /** What this card is called in what is signed for it. */
   get device(): string {
-    this.called ??= deviceName(this.config.device ?? this.io.authority.device(), this.name);
+    this.called ??= deviceName(this.card.device(), this.card.name);
     return this.called;
   }
 
@@ -320,9 +325,14 @@ function nameOf({ name, seat, key }: Commander): string {
   return `${name}@${seat} (${key})`;
 }
 
+/** What a platform answers that tells its card from no other. */
+const noDevice = "unknown";
+
 /** Printable, and no longer than an envelope takes. */
 function deviceName(found: string, otherwise: string): string {
-  const printable = found.replace(/[^\x21-\x7e]/g, "").slice(0, envelopeTextMax);
+  const printable = (found === noDevice ? "" : found)
+    .replace(/[^\x21-\x7e]/g, "")
+    .slice(0, envelopeTextMax);
   if (printable !== "") return printable;
   return otherwise.replace(/[^\x21-\x7e]/g, "").slice(0, envelopeTextMax) || "card";
 }

@@ -1,4 +1,4 @@
-/** What a card's decision about who may command it rests on: its key file, its name, signatures. */
+/** What a decision about who may command rests on: the key file, and signatures. */
 import { randomBytes } from "node:crypto";
 import {
   type BigIntStats,
@@ -6,12 +6,10 @@ import {
   constants,
   fstatSync,
   openSync,
-  readFileSync,
   readSync,
   statSync,
 } from "node:fs";
 import { dirname } from "node:path";
-import { sha256 } from "./digest.ts";
 import { verifier } from "./ed25519.ts";
 
 /** The authorised keys as they stand; the same object while the file is the same. */
@@ -28,50 +26,25 @@ export interface Authority {
   verifier(publicKey: Uint8Array): (message: Uint8Array, signature: Uint8Array) => boolean;
   /** Bytes that nobody can foretell. */
   random(length: number): Uint8Array;
-  /** What the hardware calls this card; empty where it says nothing. */
-  device(): string;
 }
 
 /** A file with 32 keys is below 8 kB; what is longer is none. */
 const fileBytesMax = 65_536;
 const writableByOthers = 0o022n;
 
-/** Where the hardware's own serial number stands, in the order in which it is believed. */
-const serialFiles = [
-  "/proc/device-tree/serial-number",
-  "/sys/class/dmi/id/product_serial",
-  "/sys/class/dmi/id/board_serial",
-];
-/** Told to nobody as it is, says machine-id(5): what goes over the line is a hash of it. */
-const machineIdFile = "/etc/machine-id";
-/** What makers put there who put nothing there. */
-const noSerial = /^$|^0+$|not specified|to be filled|default string|^none$/i;
-
 /** The real thing: a file that is looked at for every command, so that revoking works at once. */
 export class FileAuthority implements Authority {
   readonly verifier = verifier;
   private readonly path: string;
-  private readonly serials: readonly string[];
   private seen = "";
   private file: KeyFile = { text: "", problem: null };
 
-  constructor(path: string, serials = serialFiles) {
+  constructor(path: string) {
     this.path = path;
-    this.serials = serials;
   }
 
   random(length: number): Uint8Array {
     return new Uint8Array(randomBytes(length));
-  }
-
-  device(): string {
-    for (const path of this.serials) {
-      const serial = readLine(path);
-      if (!noSerial.test(serial)) return serial;
-    }
-    const id = readLine(machineIdFile);
-    if (id === "") return "";
-    return `machine-${Buffer.from(sha256(Buffer.from(`kennel ${id}`))).toString("hex", 0, 8)}`;
   }
 
   keyFile(): KeyFile {
@@ -125,13 +98,4 @@ function untrusted(path: string, stat: BigIntStats): string | null {
   const isSticky = stat.isDirectory() && (stat.mode & 0o1000n) !== 0n;
   if ((stat.mode & writableByOthers) === 0n || isSticky) return null;
   return `${path} can be written by others: chmod go-w ${path}`;
-}
-
-/** Empty where there is none. */
-function readLine(path: string): string {
-  try {
-    return readFileSync(path, "latin1").replace(/\0/g, "").trim();
-  } catch {
-    return "";
-  }
 }

@@ -5,12 +5,10 @@ export interface AccessConfig {
   readonly policy: "keys" | "open";
   /** `keys`: reading takes a signature as well, but for what a console must know to sign. */
   readonly read: "open" | "keys";
-  /** What this card is called in signed commands; null: what its platform says. */
-  readonly device: string | null;
 }
 
 /** Changes need a key unless that was chosen otherwise; reading is open unless closed. */
 export function accessConfig(settings: Partial<AccessConfig> = {}): AccessConfig {
-  const { policy = "keys", read = "open", device = null } = settings;
-  return { policy, read, device };
+  const { policy = "keys", read = "open" } = settings;
+  return { policy, read };
 }

@@ -5,14 +5,12 @@ import type { Random } from "./random.ts";
 export class SimAuthority implements Authority {
   readonly verifier: Authority["verifier"];
   private readonly randomness: Random;
-  private readonly name: string;
   private file: KeyFile = { text: "", problem: "there is no authorized_keys" };
 
   /** `verifier`: the real one: signatures are as real as on a card. */
-  constructor(verifier: Authority["verifier"], randomness: Random, name: string) {
+  constructor(verifier: Authority["verifier"], randomness: Random) {
     this.verifier = verifier;
     this.randomness = randomness;
-    this.name = name;
   }
 
   /** Replaces the file; with a problem it does not count. */
@@ -26,9 +24,5 @@ export class SimAuthority implements Authority {
 
   random(length: number): Uint8Array {
     return this.randomness.bytes(length);
-  }
-
-  device(): string {
-    return this.name;
   }
 }

@@ -124,7 +124,7 @@ export class World {
     this.config = options.config ?? simConfig();
     const model = options.model ?? plainModel;
     const randomness = this.random.fork("authority");
-    this.authority = new SimAuthority(verifier, randomness, `sim-${options.seed}`);
+    this.authority = new SimAuthority(verifier, randomness);
     this.chip = new SimChip(this.clock, model, () => this.reset("watchdog"));
     this.disk = new SimDisk(this.random.fork("disk"));
     this.machine = new LifeClock(this.clock);

@@ -23,7 +23,7 @@ const device = "MT2311X00001";
 const boot = "12-9f3a61c0";
 
 export function benchAccess(): Line[] {
-  const authority = new SimAuthority(verifier, new Random(1), device);
+  const authority = new SimAuthority(verifier, new Random(1));
   authority.write(authorised("ops", "operate"));
   const signatures = new Signatures({ authority, sha256 }, { device, boot }, () => {});
   const pair = pairs.ops;

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { crc32 } from "node:zlib";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { chunkBytes, keptMax, keptMs, repeatMs } from "../../agent/files.ts";
+import { chunkBytes, keptMax, keptMs, repeatMs } from "../../agent/answers/files.ts";
 import { encodeMessage } from "../../agent/wire/smp.ts";
 import { type Body, RawHost } from "../rawhost.ts";
 import { confirmed, resetTime, runningCard } from "../worlds.ts";

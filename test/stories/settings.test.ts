@@ -1,7 +1,7 @@
 // Settings over the line: what they change and when, what survives, what is refused.
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { RuntimeSettings } from "../../agent/runtimesettings.ts";
+import { RuntimeSettings } from "../../agent/answers/settings.ts";
 import { SimDisk } from "../../agent/sim/disk.ts";
 import { Random } from "../../agent/sim/random.ts";
 import { simConfig } from "../../agent/sim/world.ts";

@@ -20,7 +20,7 @@ interface Zone {
 
 const nothing = /^$/;
 const anything = /^/;
-const core = `agent/(?!${assembling}|build\\.d\\.ts)[a-z]+\\.ts|agent/heads/.+`;
+const core = `agent/(?!${assembling}|build\\.d\\.ts)[a-z]+\\.ts|agent/(heads|answers)/.+`;
 
 /** The first zone that holds a file counts; a file in none is itself a problem. */
 const zones: readonly Zone[] = [

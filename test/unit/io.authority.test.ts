@@ -85,17 +85,4 @@ inFolder("what is no file of keys is refused by name", (_folder, path) => {
   assert.match(through.keyFile().problem ?? "", /ENOTDIR/);
 });
 
-inFolder("a card is called what its hardware says, or a hash of its machine id", (folder) => {
-  const serial = (text: string): string => {
-    const path = join(folder, "serial");
-    writeFileSync(path, text);
-    return path;
-  };
-  const called = (...paths: string[]): string => new FileAuthority("", paths).device();
-  assert.is(called("/none", serial("MT2311X00001\0")), "MT2311X00001");
-  for (const nothing of ["", "0000", "Not Specified", "To Be Filled By O.E.M.", "Default string"]) {
-    assert.match(called(serial(nothing)), /^(machine-[0-9a-f]{16})?$/);
-  }
-});
-
 authority.run();

@@ -7,6 +7,7 @@ import * as assert from "uvu/assert";
 import { steps } from "../../agent/machines/teestate.ts";
 import { campaignProgram } from "../../agent/rig/campaigns/campaign.ts";
 import { TeeCampaign } from "../../agent/rig/campaigns/tee.ts";
+import { type TeeBug, teeBugs } from "../../agent/rig/campaigns/teecard.ts";
 import {
   crashingLife,
   type Hits,
@@ -15,7 +16,6 @@ import {
   live,
   slowLife,
 } from "../../agent/rig/campaigns/teelives.ts";
-import { type TeeBug, teeBugs } from "../../agent/rig/campaigns/teerig.ts";
 import { tornLife } from "../../agent/rig/campaigns/teetorn.ts";
 import { fuzz } from "../fuzz.ts";
 

@@ -4,7 +4,7 @@ import * as assert from "uvu/assert";
 import { openWhole } from "../../agent/heads/rehydrate.ts";
 import type { Tee, TeeOperation, TeeOutcome } from "../../agent/io/tee.ts";
 import { teeConfig } from "../../agent/machines/teeconfig.ts";
-import { TeeRig, verdictOf } from "../../agent/rig/campaigns/teerig.ts";
+import { TeeRig, verdictOf } from "../../agent/rig/campaigns/teecard.ts";
 import { simCommand } from "../../agent/sim/teemodel.ts";
 
 const whole = suite("rehydrate");

@@ -1,6 +1,6 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { type Made, TeeRig, verdictOf } from "../../agent/rig/campaigns/teerig.ts";
+import { type Made, TeeRig, verdictOf } from "../../agent/rig/campaigns/teecard.ts";
 import { simCommand } from "../../agent/sim/teemodel.ts";
 
 const stories = suite("tee signs");

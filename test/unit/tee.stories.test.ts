@@ -1,7 +1,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { steps } from "../../agent/machines/teestate.ts";
-import { TeeRig, verdictOf } from "../../agent/rig/campaigns/teerig.ts";
+import { TeeRig, verdictOf } from "../../agent/rig/campaigns/teecard.ts";
 import { simCommand } from "../../agent/sim/teemodel.ts";
 
 const stories = suite("tee stories");

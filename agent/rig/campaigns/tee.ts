@@ -5,9 +5,9 @@
 import { steps } from "../../machines/teestate.ts";
 import { Random } from "../../sim/random.ts";
 import type { Campaign } from "./campaign.ts";
+import { type TeeBug, teeBugs } from "./teecard.ts";
 import { crashingLife, type Hits, injected, killedLife, slowLife } from "./teelives.ts";
 import { processLife } from "./teeprocesses.ts";
-import { type TeeBug, teeBugs } from "./teerig.ts";
 import { tornLife } from "./teetorn.ts";
 
 /** Every so many-th seed is a life on the twin's process; they take seconds, not milliseconds. */

@@ -7,7 +7,7 @@ import { steps } from "../../machines/teestate.ts";
 import type { Random } from "../../sim/random.ts";
 import { type Injected, simCommand, type TeeFaults } from "../../sim/teemodel.ts";
 import { Violation } from "./campaign.ts";
-import { type Made, type RigOptions, type TeeBug, TeeRig } from "./teerig.ts";
+import { type Made, type RigOptions, type TeeBug, TeeRig } from "./teecard.ts";
 
 /** What happened over all lives, and how often. */
 export type Hits = Map<string, number>;

@@ -5,8 +5,8 @@ import { TeeMemory } from "../../heads/teememory.ts";
 import type { TeeHistory } from "../../machines/teerecord.ts";
 import { SimDisk } from "../../sim/disk.ts";
 import { Random } from "../../sim/random.ts";
+import type { TeeBug, TeeRig } from "./teecard.ts";
 import { type Hits, hold, live, promises } from "./teelives.ts";
-import type { TeeBug, TeeRig } from "./teerig.ts";
 
 const slots = ["tee.a", "tee.b"] as const;
 type Slot = (typeof slots)[number];

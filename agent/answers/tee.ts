@@ -1,8 +1,8 @@
 /** What the agent answers to the commands of group 67, from the head of the TEE. */
-import { Failure } from "./errors.ts";
-import type { Handlers } from "./heads/host.ts";
-import type { TeeHead } from "./heads/tee.ts";
-import type { ResponseOf } from "./wire/commands.ts";
+import { Failure } from "../errors.ts";
+import type { Handlers } from "../heads/host.ts";
+import type { TeeHead } from "../heads/tee.ts";
+import type { ResponseOf } from "../wire/commands.ts";
 
 /** Sessions in one answer: 8 of at most 220 bytes fit a packet of 2048. */
 const sessionsPerAnswerMax = 8;

@@ -1,5 +1,5 @@
 /** The tags of a card's greeting: each is something that can be tried, each absent one refuses. */
-import type { Agent } from "./agent.ts";
+import type { Agent } from "../agent.ts";
 
 export function tagsOf(agent: Agent): string[] {
   const { watchdog, tee, config, io, boot } = agent;

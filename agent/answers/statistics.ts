@@ -1,7 +1,7 @@
 /** The agent's own counters, by group, as the statistics group of SMP has them. */
-import type { Agent } from "./agent.ts";
+import type { Agent } from "../agent.ts";
+import type { Line } from "../heads/host.ts";
 import { crashes } from "./filetree.ts";
-import type { Line } from "./heads/host.ts";
 
 type Fields = Record<string, number>;
 

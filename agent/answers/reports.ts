@@ -1,11 +1,11 @@
 /** What the agent answers to the report group: reports, its state, crash records, resets. */
-import type { Agent } from "./agent.ts";
-import { Failure } from "./errors.ts";
-import type { Handlers, Line } from "./heads/host.ts";
-import { encodeMap } from "./wire/cbor.ts";
-import { packetBytesMax } from "./wire/command.ts";
-import type { Report, ResponseOf } from "./wire/commands.ts";
-import { blockBytesMax } from "./wire/reports.ts";
+import type { Agent } from "../agent.ts";
+import { Failure } from "../errors.ts";
+import type { Handlers, Line } from "../heads/host.ts";
+import { encodeMap } from "../wire/cbor.ts";
+import { packetBytesMax } from "../wire/command.ts";
+import type { Report, ResponseOf } from "../wire/commands.ts";
+import { blockBytesMax } from "../wire/reports.ts";
 
 /** Reports in one answer, and the most bytes they take: the rest is for what stands around them. */
 const reportsPerAnswerMax = 16;

@@ -7,11 +7,11 @@
  *     /crash/N        the boots that ended badly, 0 the latest: how, and its last words; JSON
  *     /crash/NAME     a crash record that waits for a host, by its name; text
  */
-import type { Agent } from "./agent.ts";
+import type { Agent } from "../agent.ts";
+import type { ResponseOf } from "../wire/commands.ts";
+import { GroupFailure } from "../wire/grouperrors.ts";
 import { drawBoots } from "./bootsvg.ts";
 import { isBadEnd, laneOfPast, laneOfPresent } from "./lanes.ts";
-import type { ResponseOf } from "./wire/commands.ts";
-import { GroupFailure } from "./wire/grouperrors.ts";
 
 type Past = ResponseOf<"boot.timelines">["boots"][number];
 

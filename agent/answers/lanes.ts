@@ -1,5 +1,5 @@
 /** Boots as lanes, one each, for whoever shows them: the console as text, the card as a drawing. */
-import type { ResponseOf } from "./wire/commands.ts";
+import type { ResponseOf } from "../wire/commands.ts";
 
 type Past = ResponseOf<"boot.timelines">["boots"][number];
 type Stage = Past["stages"][number];

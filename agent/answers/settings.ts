@@ -3,15 +3,15 @@
  * Written, they wait; a commit puts all of them into effect at once or none; saved, they hold for
  * later starts of the agent too. Values are JSON as UTF-8: `60`, `"nic7"` or plain `nic7`.
  */
-import { type AgentConfig, runtimeConfig } from "./config.ts";
-import { Failure } from "./errors.ts";
-import type { AgentEvent } from "./events.ts";
-import type { Disk } from "./io/disk.ts";
-import { type Codec, Journal } from "./journal.ts";
-import { promiseRangeMs } from "./machines/runtimeconfig.ts";
-import { decodeMap, encodeMap } from "./wire/cbor.ts";
-import { GroupFailure } from "./wire/grouperrors.ts";
-import { check, cutText, map, record, textOf } from "./wire/shape.ts";
+import { type AgentConfig, runtimeConfig } from "../config.ts";
+import { Failure } from "../errors.ts";
+import type { AgentEvent } from "../events.ts";
+import type { Disk } from "../io/disk.ts";
+import { type Codec, Journal } from "../journal.ts";
+import { promiseRangeMs } from "../machines/runtimeconfig.ts";
+import { decodeMap, encodeMap } from "../wire/cbor.ts";
+import { GroupFailure } from "../wire/grouperrors.ts";
+import { check, cutText, map, record, textOf } from "../wire/shape.ts";
 
 /** Longest name of a setting, characters: that of every known one and room for a typing error. */
 export const nameMax = 64;

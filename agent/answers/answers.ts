@@ -1,14 +1,14 @@
 /** What the agent answers to each command, from its heads. */
-import type { Agent } from "./agent.ts";
-import { Failure } from "./errors.ts";
-import type { Handlers } from "./heads/host.ts";
-import type { Finding } from "./machines/doctor.ts";
-import { reportAnswers } from "./reportanswers.ts";
-import { standardAnswers } from "./standardanswers.ts";
+import type { Agent } from "../agent.ts";
+import { Failure } from "../errors.ts";
+import type { Handlers } from "../heads/host.ts";
+import type { Finding } from "../machines/doctor.ts";
+import { contractVersion, type ResponseOf, type WatchdogState } from "../wire/commands.ts";
+import { cutTexts } from "../wire/shape.ts";
+import { reportAnswers } from "./reports.ts";
+import { standardAnswers } from "./standard.ts";
 import { tagsOf } from "./tags.ts";
-import { teeAnswers } from "./teeanswers.ts";
-import { contractVersion, type ResponseOf, type WatchdogState } from "./wire/commands.ts";
-import { cutTexts } from "./wire/shape.ts";
+import { teeAnswers } from "./tee.ts";
 
 /** The table of handlers; a command that is not in it answers `rc` 8. */
 export function answers(agent: Agent): Handlers {

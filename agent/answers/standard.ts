@@ -1,18 +1,18 @@
 /** What the agent answers to the standard groups of SMP; see wire/standard.ts. */
-import type { Agent } from "./agent.ts";
+import type { Agent } from "../agent.ts";
+import { Failure } from "../errors.ts";
+import { queueMax, ringMax } from "../events.ts";
+import type { Handlers, Line } from "../heads/host.ts";
+import { portQueueBytesMax } from "../io/port.ts";
+import { pendingMax, segmentBytesMax } from "../ledger.ts";
+import { packetBytesMax } from "../wire/command.ts";
+import { commands, groups as groupIds, type ResponseOf } from "../wire/commands.ts";
+import { GroupFailure } from "../wire/grouperrors.ts";
+import { crc32 } from "../wire/seal.ts";
 import { clockSetMs, parseDatetime, showDatetime } from "./datetime.ts";
-import { Failure } from "./errors.ts";
-import { queueMax, ringMax } from "./events.ts";
 import { keptMax } from "./files.ts";
-import type { Handlers, Line } from "./heads/host.ts";
-import { portQueueBytesMax } from "./io/port.ts";
-import { pendingMax, segmentBytesMax } from "./ledger.ts";
-import { nameMax, valueBytesMax } from "./runtimesettings.ts";
+import { nameMax, valueBytesMax } from "./settings.ts";
 import { statistics, statisticsNames } from "./statistics.ts";
-import { packetBytesMax } from "./wire/command.ts";
-import { commands, groups as groupIds, type ResponseOf } from "./wire/commands.ts";
-import { GroupFailure } from "./wire/grouperrors.ts";
-import { crc32 } from "./wire/seal.ts";
 
 export function standardAnswers(agent: Agent): Handlers {
   return {

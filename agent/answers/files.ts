@@ -2,8 +2,8 @@
  * The files of the file group: read-only, made when somebody asks for them, and kept for the time
  * of a download, so that its pieces are of one piece.
  */
-import type { Clock } from "./io/clock.ts";
-import { GroupFailure } from "./wire/grouperrors.ts";
+import type { Clock } from "../io/clock.ts";
+import { GroupFailure } from "../wire/grouperrors.ts";
 
 /** Makes a file's content now; null where there is none of that name. */
 export type MakeFile = (name: string) => Uint8Array | null;
