@@ -85,6 +85,8 @@ export class Ledger {
     this.own = this.count(boot);
     if (found === "intact") this.buffered.push(this.record(countEntry(this.own)));
     else this.isAnew = true;
+    // A cut between a report and the drop that made room for it has left one too many.
+    while (this.pending.length > pendingMax) this.dropOne();
   }
 
   /** Numbers and buffers a report; `flush` makes it durable. */

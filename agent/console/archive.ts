@@ -87,6 +87,29 @@ async function stateOf(link: Link): Promise<CardState> {
   throw new Failure("wire.malformed", "the card's state does not come to an end.");
 }
 
+/** `Archive.attach`, with any store. */
+export async function attachStore(store: Store, link: Link, keep: boolean): Promise<void> {
+  const { device = "unknown", tags, ...hello } = await link.request("card.hello", {});
+  const { name, version, boot, uptime_ms } = hello;
+  store.card({ device, name, version, boot, uptime_ms });
+  if (tags.includes("report.state")) store.state(await askState(link));
+  store.flush();
+  if (keep) return;
+  const { boots } = await link.request("report.snapshot", {});
+  for (const known of boots) {
+    const seq = store.lastOf(known.boot);
+    if (seq <= known.acknowledged) continue;
+    await link.request("report.acknowledge", { boot: known.boot, seq });
+  }
+}
+
+/** `Archive.keep`, with any store. */
+export function keepIn(store: Store, reports: readonly Report[], gaps: readonly Gap[]): void {
+  for (const gap of gaps) store.gap(gap);
+  store.reports(reports);
+  store.flush();
+}
+
 export class Archive {
   readonly store: Store;
   private readonly lock: Server;
@@ -121,25 +144,12 @@ export class Archive {
    * run that ended between the two.
    */
   async attach(link: Link, keep: boolean): Promise<void> {
-    const { device = "unknown", tags, ...hello } = await link.request("card.hello", {});
-    const { name, version, boot, uptime_ms } = hello;
-    this.store.card({ device, name, version, boot, uptime_ms });
-    if (tags.includes("report.state")) this.store.state(await askState(link));
-    this.store.flush();
-    if (keep) return;
-    const { boots } = await link.request("report.snapshot", {});
-    for (const known of boots) {
-      const seq = this.store.lastOf(known.boot);
-      if (seq <= known.acknowledged) continue;
-      await link.request("report.acknowledge", { boot: known.boot, seq });
-    }
+    await attachStore(this.store, link, keep);
   }
 
   /** Synced on return: the card may forget them. */
   keep(reports: readonly Report[], gaps: readonly Gap[]): void {
-    for (const gap of gaps) this.store.gap(gap);
-    this.store.reports(reports);
-    this.store.flush();
+    keepIn(this.store, reports, gaps);
   }
 
   close(): void {

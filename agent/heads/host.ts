@@ -26,7 +26,7 @@ import {
   responseHeader,
 } from "../wire/smp.ts";
 import type { Actor } from "./signatures.ts";
-import { leaseMs, type Position, Subscriber } from "./subscriber.ts";
+import { leaseMs, type Position, pushBacklogMax, Subscriber } from "./subscriber.ts";
 
 /** What answers each command. A command without a handler answers `rc` 8, not supported. */
 export type Handlers = {
@@ -186,8 +186,13 @@ export class HostHead {
     for (const line of this.lines) {
       if (line.subscriber === null) continue;
       if (nowMs >= line.subscriber.endsMs) line.subscriber = null;
-      else line.subscriber.pump(nowMs, (report) => line.send(pushed(this.io.device(), report)));
+      else line.subscriber.pump(nowMs, (report) => this.push(line, report));
     }
+  }
+
+  private push(line: Line, report: Report): boolean {
+    if (line.port.waitingBytes > pushBacklogMax) return false;
+    return line.send(pushed(this.io.device(), report));
   }
 
   /** `after`: nothing up to there is pushed. Returns the lease granted, ms. */

@@ -4,6 +4,7 @@
  * ever, since an unasked frame would disturb the next client on that line.
  */
 import type { Ledger } from "../ledger.ts";
+import { packetBytesMax } from "../wire/command.ts";
 import type { Report } from "../wire/commands.ts";
 
 /** Lease when the host names none, and the longest it can ask for, ms. */
@@ -12,6 +13,14 @@ export const leaseMs = { usual: 15_000, max: 600_000 };
 export const windowMax = 16;
 /** Unacknowledged reports are sent again after this time, doubling up to the second bound. */
 export const resendMs = { first: 2_000, max: 30_000 };
+
+/**
+ * While so much waits for the line nothing is pushed, and after this time it is looked at again:
+ * else two hosts on one line, whose every question has the window sent anew, fill it with
+ * repetitions until no answer comes in time. Bytes: one packet; ms.
+ */
+export const pushBacklogMax = packetBytesMax;
+const crowdedMs = 100;
 
 /** A report's identity on its card. */
 export type Position = Pick<Report, "boot" | "seq">;
@@ -23,6 +32,7 @@ export class Subscriber {
   private sent: Report[] = [];
   private resendAtMs = Infinity;
   private resendAfterMs = resendMs.first;
+  private crowdedUntilMs = Infinity;
   private readonly after: Position | null;
 
   /** `after`: what the host has already, without having acknowledged it; null for nothing. */
@@ -34,7 +44,7 @@ export class Subscriber {
 
   /** When something is to be done without any event: a repetition or the end of the lease. */
   get dueMs(): number {
-    return Math.min(this.endsMs, this.resendAtMs);
+    return Math.min(this.endsMs, this.resendAtMs, this.crowdedUntilMs);
   }
 
   renew(nowMs: number, forMs: number): void {
@@ -65,8 +75,12 @@ export class Subscriber {
     const { after } = this;
     const last = this.sent.at(-1) ?? after;
     const wanted = last === null ? this.ledger.pending : this.ledger.after(last.boot, last.seq);
+    this.crowdedUntilMs = Infinity;
     for (const report of wanted.slice(0, windowMax - this.sent.length)) {
-      if (!push(report)) break;
+      if (!push(report)) {
+        this.crowdedUntilMs = nowMs + crowdedMs;
+        break;
+      }
       this.sent.push(report);
     }
     if (this.sent.length > 0 && this.resendAtMs === Infinity) {

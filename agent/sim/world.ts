@@ -191,6 +191,11 @@ export class World {
     for (const line of this.lines) line.card.close();
   }
 
+  /** The cable is back in the card, which opens its line again. */
+  replug(line: SimLine): void {
+    if (this.agent !== null && this.life !== null) this.agent.attach(this.life.port(line.card));
+  }
+
   /** SIGTERM of the agent: it notes that, and leaves the watchdog counting. */
   stopAgent(): void {
     this.agent?.stop(false);

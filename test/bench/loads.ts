@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
+import { serveHostileLine } from "./hostileline.ts";
 
 export interface Load {
   readonly name: string;
@@ -48,6 +49,7 @@ export const loads: readonly Load[] = [
   { name: `${hogs} CPU hogs`, forMs: runMs, beside: Array<typeof hog>(hogs).fill(hog) },
   { name: "JS loop blocked", forMs: runMs, beside: [], within: blockLoop },
   { name: "heavy GC", forMs: runMs, beside: [], within: collectGarbage },
+  { name: "hostile line", forMs: runMs, beside: [], within: serveHostileLine },
   { name: "memory churn", forMs: runMs, beside: [churner, churner], within: churn },
   {
     name: `${fifoHogs} FIFO ${hogPriority} hogs`,

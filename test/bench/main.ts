@@ -3,6 +3,8 @@ import { benchAccess } from "./access.ts";
 import { benchBoots } from "./boots.ts";
 import { benchIdle } from "./idle.ts";
 import { sample } from "./lateness.ts";
+import { benchLink } from "./link.ts";
+import { serveCards } from "./manycards.ts";
 import { benchRefresh } from "./refresh.ts";
 import type { Line } from "./rows.ts";
 import { benchStart } from "./start.ts";
@@ -14,6 +16,7 @@ const benches: Record<string, () => Line[] | Promise<Line[]>> = {
   start: benchStart,
   wire: benchWire,
   access: benchAccess,
+  link: benchLink,
   boots: benchBoots,
   refresh: benchRefresh,
   idle: benchIdle,
@@ -44,4 +47,5 @@ function shown(line: Line): string {
 
 const [first, load = ""] = process.argv.slice(2);
 if (first === "sample") sample(load);
+else if (first === "cards") serveCards();
 else main(process.argv.slice(2));

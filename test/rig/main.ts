@@ -3,6 +3,8 @@ import fs from "node:fs";
 import path from "node:path";
 import { Failure } from "../../agent/errors.ts";
 import { campaignProgram } from "../../agent/rig/campaigns/campaign.ts";
+import { HostileCampaign } from "../../agent/rig/campaigns/hostilecampaign.ts";
+import { LinkCampaign } from "../../agent/rig/campaigns/link.ts";
 import { TeeCampaign } from "../../agent/rig/campaigns/tee.ts";
 import { runOrFail } from "../../agent/rig/command.ts";
 import { addonPath } from "../../agent/rig/guest.ts";
@@ -83,7 +85,11 @@ const sweepRigs = {
 const programs: Readonly<Record<string, () => Promise<number>>> = {
   lockstep: () => lockstepProgram(rest, project),
   sweep: () => sweepProgram(rest, sweepRigs, logs),
-  campaign: () => campaignProgram(rest, { tee: new TeeCampaign(path.join(project, "dist")) }),
+  campaign: () => {
+    const tee = new TeeCampaign(path.join(project, "dist"));
+    const [link, hostile] = [new LinkCampaign(), new HostileCampaign()];
+    return campaignProgram(rest, { tee, link, hostile });
+  },
 };
 const done = programs[verb ?? ""]?.() ?? rigProgram(process.argv.slice(2), benches, logs);
 done.then((status) => {

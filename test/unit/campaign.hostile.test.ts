@@ -49,7 +49,7 @@ const planted: Readonly<Record<string, [(world: World) => void, RegExp]>> = {
 };
 for (const [name, [spoil, problem]] of Object.entries(planted)) {
   campaign(`canary: ${name} is found`, () => {
-    assert.throws(() => hostileCard(1, 3000, spoil), problem);
+    assert.throws(() => hostileCard(1, 3000, { spoil }), problem);
   });
 }
 

@@ -2,13 +2,17 @@
  * A running card with a hostile peer on one of its lines: nothing that it sends may end the agent,
  * delay a refresh, make memory grow, or keep a well-behaved peer on the other line from its answer.
  */
+import { settingNames } from "../../runtimesettings.ts";
 import { Random } from "../../sim/random.ts";
 import { simConfig, World } from "../../sim/world.ts";
 import { Deframer, enframe } from "../../wire/frame.ts";
 import { encodeMessage, parsePacket } from "../../wire/smp.ts";
 import { hostileInput, targetsOf } from "./hostilebytes.ts";
 
-/** What is obeyed and ends the card, or is a fault on purpose; all else is sent as well. */
+/**
+ * What is obeyed and ends the card, or is a fault on purpose, where everybody may command; all else
+ * is sent as well, and where it takes a key all of it.
+ */
 const spared = ["os.reset", "rig.inject", "wdt.disarm", "wdt.hold", "wdt.arm"];
 /** Fast enough for the line to be no bound: an input arrives within a millisecond. */
 const baud = 1_000_000_000;
@@ -16,6 +20,10 @@ const confirmedWithinMs = 200_000;
 /** An answer to the well-behaved peer takes no longer, ms of the card's time. */
 const answerMs = 10;
 const newline = 0x0a;
+/** Some key that is authorised, and that the hostile peer does not have. */
+const operatorsKey =
+  'roles="operate,danger,rig" ssh-ed25519 ' +
+  "AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f operator\n";
 
 export interface HostileCard {
   readonly inputs: number;
@@ -24,17 +32,25 @@ export interface HostileCard {
   readonly obeyed: number;
 }
 
-/**
- * Runs one card with that many inputs; an Error says what did not hold. `spoil` plants a defect, to
- * show that it would be found.
- */
+export interface HostileOptions {
+  /** Who may command: with `keys` the peer has none, and nothing may have changed at the end. */
+  readonly policy?: "open" | "keys";
+  /** Plants a defect, to show that it would be found. */
+  readonly spoil?: (world: World) => void;
+  /** Called before each input with its number. */
+  readonly before?: (at: number) => void;
+}
+
+/** Runs one card with that many inputs; an Error says what did not hold. */
 export function hostileCard(
   seed: number,
   inputs: number,
-  spoil: (world: World) => void = () => undefined,
+  { policy = "open", spoil = () => undefined, before = () => undefined }: HostileOptions = {},
 ): HostileCard {
   const random = new Random(seed);
-  const world = new World({ seed, baud, config: simConfig({ watchdog: { promise_s: 8 } }) });
+  const config = simConfig({ watchdog: { promise_s: 8 }, access: { policy } });
+  const world = new World({ seed, baud, config });
+  world.authority.write(operatorsKey);
   world.power(true);
   must(
     world.until(() => world.agent?.boot.isConfirmed === true, confirmedWithinMs),
@@ -43,7 +59,8 @@ export function hostileCard(
   const hostile = world.lines[0]?.host;
   if (hostile === undefined) throw new Error("the card has no line");
   spoil(world);
-  const targets = targetsOf(spared);
+  const targets = targetsOf(policy === "keys" ? [] : spared);
+  const settled = policy === "keys" ? settledParts(world) : "";
   let [answers, obeyed] = [0, 0];
   hostile.onData(
     listener(({ rc, err }) => {
@@ -52,6 +69,7 @@ export function hostileCard(
     }),
   );
   for (let at = 0; at < inputs; at++) {
+    before(at);
     const input = hostileInput(random, targets);
     // In one piece, or in two with the rest a moment later.
     const cut = random.chance(0.1) ? random.int(input.length + 1) : input.length;
@@ -63,7 +81,21 @@ export function hostileCard(
     world.advance(1);
   }
   stillWell(world, seed);
+  if (policy === "keys") {
+    const now = settledParts(world);
+    must(now === settled, `without a key it was changed from ${settled} to ${now}`);
+  }
   return { inputs, answers, obeyed };
+}
+
+/** What only a command can change: promise, arming, settings, lease and keys. */
+function settledParts({ agent, authority }: World): string {
+  if (agent === null) return "no agent";
+  const { promise_ms, armed } = agent.watchdog.status();
+  const { lease, keys } = agent.access.status();
+  const settings = settingNames.map((name) => [...agent.settings.read(name)]);
+  const file = authority.keyFile();
+  return JSON.stringify({ promise_ms, armed, lease, keys, settings, file });
 }
 
 function stillWell(world: World, seed: number): void {

@@ -162,6 +162,13 @@ function messageFor(random: Random, target: Target): Uint8Array {
   return Uint8Array.from([...header, random.int(256), id, ...body.bytes]);
 }
 
+/** The body of a message by itself: CBOR, good and bad. */
+export function hostileBody(random: Random, targets: readonly Target[]): Uint8Array {
+  const body = new Body(random);
+  body.map(random.pick(targets).members);
+  return Uint8Array.from(body.bytes);
+}
+
 /** The next input: what comes in one read from the line. */
 export function hostileInput(random: Random, targets: readonly Target[]): Uint8Array {
   const kind = random.int(100);
