@@ -2,7 +2,7 @@
  * A running card with a hostile peer on one of its lines: nothing that it sends may end the agent,
  * delay a refresh, make memory grow, or keep a well-behaved peer on the other line from its answer.
  */
-import { settingNames } from "../../runtimesettings.ts";
+import { settingNames } from "../../answers/settings.ts";
 import { Random } from "../../sim/random.ts";
 import { simConfig, World } from "../../sim/world.ts";
 import { Deframer, enframe } from "../../wire/frame.ts";
