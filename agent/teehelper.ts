@@ -8,7 +8,14 @@ import { type NativeTee, native, type SystemError, type TeeReturn } from "../nat
 import { Failure } from "./errors.ts";
 import { type Marshalled, marshal, unmarshal } from "./io/teeparams.ts";
 import { TwinDriver, twinPrefix } from "./io/twindriver.ts";
-import { PipeReader, type PipeReply, type PipeRequest, requestOf, toPipe } from "./wire/teepipe.ts";
+import {
+  PipeReader,
+  type PipeReply,
+  type PipeRequest,
+  readyId,
+  requestOf,
+  toPipe,
+} from "./wire/teepipe.ts";
 
 /** A client context: one open of the device, closed with its last session. */
 interface Context {
@@ -233,3 +240,4 @@ process.stdin.on("data", (some: Buffer) => {
 });
 process.stdin.on("end", end);
 process.on("uncaughtException", end);
+reply({ id: readyId, ret: 0, origin: 0 });

@@ -6,7 +6,7 @@
 import { assertNever, Failure } from "../errors.ts";
 import type { AgentEvent } from "../events.ts";
 import type { Clock } from "../io/clock.ts";
-import type { Tee, TeeOperation, TeeOutcome, TeeResult } from "../io/tee.ts";
+import type { Tee, TeeOperation, TeeOutcome, TeeResult, TeeWait } from "../io/tee.ts";
 import { step } from "../machines/fsm.ts";
 import { table } from "../machines/tee.ts";
 import { awayBecause } from "../machines/teeanswers.ts";
@@ -248,21 +248,32 @@ export class TeeHead {
         });
       });
     };
-    if (operation.kind !== "open") return this.io.tee.perform(operation, done);
+    const waits = this.waits(epoch, key);
+    if (operation.kind !== "open") return this.io.tee.perform(operation, done, waits);
     const { services } = this.state.core.config;
     const recipe = services.find(({ name }) => name === operation.service)?.rehydrate ?? [];
-    openWhole(this.io.tee, operation, recipe, done);
+    openWhole(this.io.tee, operation, recipe, done, waits);
+  }
+
+  /** What it waits for meanwhile is told to the machine, by the key. */
+  private waits(epoch: number, key: string): (on: TeeWait) => void {
+    return (on) => {
+      this.io.post(() => {
+        this.send({ kind: "waits", atMs: this.io.clock.now(), epoch, key, on });
+      });
+    };
   }
 
   private probe(epoch: number, probe: number): void {
-    this.io.tee.perform({ kind: "canary" }, (outcome) => {
+    const key = `canary ${probe}`;
+    const done = (outcome: TeeOutcome): void => {
       this.io.post(() => {
         const atMs = this.io.clock.now();
         if (isGood(outcome)) return this.send({ kind: "alive", atMs, probe });
-        const key = `canary ${probe}`;
         this.send({ kind: "failed", atMs, epoch, key, result: resultOf(outcome), problem: key });
       });
-    });
+    };
+    this.io.tee.perform({ kind: "canary" }, done, this.waits(epoch, key));
   }
 
   private invoke({ call, epoch, session, command, how, keyed }: Send): void {

@@ -6,7 +6,15 @@ import { statSync } from "node:fs";
 import type { PipeRequest } from "../wire/teepipe.ts";
 import type { Clock } from "./clock.ts";
 import type { RunProgram } from "./program.ts";
-import type { SessionRef, Tee, TeeFacts, TeeNews, TeeOperation, TeeOutcome } from "./tee.ts";
+import type {
+  SessionRef,
+  Tee,
+  TeeFacts,
+  TeeNews,
+  TeeOperation,
+  TeeOutcome,
+  TeeWait,
+} from "./tee.ts";
 import {
   type Canary,
   callParams,
@@ -19,7 +27,8 @@ import {
   queryParams,
 } from "./teecalls.ts";
 import { realTeeRoots, type TeeRoots, whyNoDevice } from "./teedrivers.ts";
-import { TeeHelpers } from "./teehelpers.ts";
+import { type Heard, TeeHelpers } from "./teehelpers.ts";
+import { isServed, type WatchedOpening, watchOpening } from "./teeopening.ts";
 import type { LaunchHelper, TeeHelper } from "./teeprocess.ts";
 import { describeProviders, powersOf, type TeeProviders } from "./teeproviders.ts";
 import { TeeRestarter } from "./teerestarter.ts";
@@ -43,6 +52,7 @@ export interface TeeSetup {
 }
 
 type Done = (outcome: TeeOutcome) => void;
+type Waits = (on: TeeWait) => void;
 type Of<K extends TeeOperation["kind"]> = Extract<TeeOperation, { kind: K }>;
 
 /** A session that is open as far as the kernel knows, and the process that has it. */
@@ -63,6 +73,13 @@ const success: TeeOutcome = { errno: null, ret: 0, origin: 0 };
 function failure(errno: string): TeeOutcome {
   return { errno, ret: 0, origin: 0 };
 }
+
+/** An application of the TEE's own answered, be it with a refusal. */
+function isAlive({ errno, ret, origin }: TeeOutcome): boolean {
+  return errno === null && (ret === 0 || origin === ofApplication);
+}
+/** TEEC_ORIGIN_TRUSTED_APP. */
+const ofApplication = 4;
 
 function keyOf({ context, id }: SessionRef): string {
   return `${context}/${id}`;
@@ -130,7 +147,11 @@ export class DeviceTee implements Tee {
       providers,
       say: say("provider"),
       release: (done) => this.helpers.shut(() => done(this.helpers.lost)),
-      version: (done) => this.version(done),
+      version: (done, waits) => {
+        // The canary is next: its helper starts beside the other one.
+        this.helpers.warm();
+        this.version(done, waits);
+      },
     });
   }
 
@@ -152,11 +173,11 @@ export class DeviceTee implements Tee {
   }
 
   /** Nothing is answered before this returns. */
-  perform(operation: TeeOperation, done: Done): void {
-    setImmediate(() => this.operate(operation, done));
+  perform(operation: TeeOperation, done: Done, waits: Waits = () => undefined): void {
+    setImmediate(() => this.operate(operation, done, waits));
   }
 
-  private operate(operation: TeeOperation, done: Done): void {
+  private operate(operation: TeeOperation, done: Done, waits: Waits): void {
     if (!this.found.usable) return done(failure("ENOENT"));
     switch (operation.kind) {
       case "save_hardware":
@@ -167,9 +188,9 @@ export class DeviceTee implements Tee {
         if (operation.rung === "tee_os") this.helpers.prepare();
         return this.restarter.restart(operation.rung, done);
       case "reattach":
-        return this.restarter.reattach(done);
+        return this.restarter.reattach(done, waits);
       case "open":
-        return this.open(operation, done);
+        return this.open(operation, done, waits);
       case "invoke":
         return this.invoke(operation, done);
       case "query":
@@ -179,9 +200,9 @@ export class DeviceTee implements Tee {
       case "close":
         return this.close(operation.session, done);
       case "canary":
-        return this.canary(canaryTriesMax, done);
+        return this.canary(canaryTriesMax, done, waits);
       case "version":
-        return this.version(done);
+        return this.version(done, waits);
     }
   }
 
@@ -192,7 +213,7 @@ export class DeviceTee implements Tee {
     }
   }
 
-  private open({ service: name, context }: Of<"open">, done: Done): void {
+  private open({ service: name, context }: Of<"open">, done: Done, waits: Waits): void {
     const service = this.setup.services.get(name);
     if (service === undefined) return done(failure("ENOSYS"));
     const helper = this.helpers.caller();
@@ -200,7 +221,11 @@ export class DeviceTee implements Tee {
     const { uuid, login } = service;
     const params = openParams(service.openParams ?? []);
     const given = params.length === 0 ? {} : { params };
-    this.helpers.ask(helper, { op: "open", context, uuid, login, ...given }, (heard) => {
+    const request = { op: "open", context, uuid, login, ...given } as const;
+    const watched = this.watched(waits);
+    const patience = { waits, isHeld: () => watched?.isHeld() === true };
+    const ended = (heard: Heard): void => {
+      watched?.end();
       const outcome = this.judged(outcomeOf(heard), before);
       const id = typeof heard === "string" ? undefined : heard.session;
       const isOpen = outcome.errno === null && outcome.ret === 0;
@@ -208,6 +233,25 @@ export class DeviceTee implements Tee {
       const session = { context, id };
       this.sessions.set(keyOf(session), { helper, service });
       done({ ...outcome, session });
+    };
+    this.helpers.ask(helper, request, ended, patience);
+  }
+
+  /** Where we can start the supplicant ourselves, one that is missing is no reason to wait. */
+  private watched(waits: Waits): WatchedOpening | null {
+    const { clock, device, providers, supplicant, simulated = false } = this.setup;
+    if (simulated || providers.supplicant !== undefined) return null;
+    return watchOpening({
+      clock,
+      isSupplied: () => supplicant.now() !== null || isServed(device),
+      askAlive: (alive) => {
+        if (!this.helpers.isWatcherFree) return;
+        const ended = (outcome: TeeOutcome): void => {
+          if (isAlive(outcome)) alive();
+        };
+        this.canary(1, ended, () => undefined);
+      },
+      waits,
     });
   }
 
@@ -298,18 +342,20 @@ export class DeviceTee implements Tee {
     );
   }
 
-  private canary(tries: number, done: Done): void {
+  private canary(tries: number, done: Done, waits: Waits): void {
     const { uuid, command } = this.setup.canary;
     const params = canaryParams(this.setup.canary);
     const request = { op: "canary", uuid, command, params } as const;
-    this.helpers.ask(this.helpers.watcher(), request, (heard) => {
-      if (heard === "died" && tries > 1) return this.canary(tries - 1, done);
+    const ended = (heard: Heard): void => {
+      if (heard === "died" && tries > 1) return this.canary(tries - 1, done, waits);
       done(outcomeOf(heard));
-    });
+    };
+    this.helpers.ask(this.helpers.watcher(), request, ended, { waits });
   }
 
-  private version(done: Done): void {
+  private version(done: Done, waits: Waits): void {
     const helper = this.helpers.caller();
-    this.helpers.ask(helper, { op: "version" }, (heard) => done(outcomeOf(heard)));
+    const ended = (heard: Heard): void => done(outcomeOf(heard));
+    this.helpers.ask(helper, { op: "version" }, ended, { waits });
   }
 }

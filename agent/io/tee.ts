@@ -111,12 +111,25 @@ export interface TeeNews {
   readonly because: string;
 }
 
+/**
+ * What an operation waits for before it can begin, or go on: the start of the process that is to
+ * make the call, or a supplicant that nobody has started yet.
+ */
+export type TeeWait = "helper" | "supplicant";
+
 export interface Tee {
   facts(): TeeFacts;
   /** Calls are to come: what takes its time beforehand may begin. */
   prepare?(): void;
   /** Sets who is told; it comes in any turn, between operations too. */
   listen?(tell: (news: TeeNews) => void): void;
-  /** Starts an operation. `done` is called at most once, never before this returns. */
-  perform(operation: TeeOperation, done: (outcome: TeeOutcome) => void): void;
+  /**
+   * Starts an operation. `done` is called at most once, never before this returns. `waits` is told
+   * again and again while the operation waits, and once more when it need not: its time begins now.
+   */
+  perform(
+    operation: TeeOperation,
+    done: (outcome: TeeOutcome) => void,
+    waits?: (on: TeeWait) => void,
+  ): void;
 }

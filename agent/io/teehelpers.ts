@@ -5,10 +5,15 @@
  */
 import type { PipeReply, PipeRequest } from "../wire/teepipe.ts";
 import type { Clock } from "./clock.ts";
+import type { TeeWait } from "./tee.ts";
 import { type LaunchHelper, type TeeHelper, whereStuck } from "./teeprocess.ts";
 
 /** A call without an answer for that long has long had its verdict; the helper is given up. */
 const stuckMs = 60_000;
+/** Longest start of a helper: one took 15 s on an emulated card of a busy machine. */
+const startMaxMs = 60_000;
+/** How often those who wait for a start are told so. */
+const waitEveryMs = 500;
 /** How long a helper that was asked to end may take. */
 const shutMaxMs = 1_000;
 /** Helpers that were given up and live on: each may hold a CPU. With more, no other is started. */
@@ -18,10 +23,14 @@ export const lostMax = 4;
 export type Heard = PipeReply | "died" | "given_up" | "none";
 
 export interface Patience {
-  /** How long to wait until the helper is given up. */
-  readonly forMs: number;
+  /** How long to wait until the helper is given up, from when it is ready. */
+  readonly forMs?: number;
   /** For people. */
-  readonly what: string;
+  readonly what?: string;
+  /** Told while there is no call yet, as the helper starts, and when it has started. */
+  readonly waits?: ((on: TeeWait) => void) | undefined;
+  /** Whether the call itself waits for another when its time is up: then it has that time again. */
+  readonly isHeld?: () => boolean;
   /** `died` is told only when the process has ended, and with it all that it had open. */
   readonly untilGone?: boolean;
 }
@@ -86,15 +95,22 @@ export class TeeHelpers {
     return this.current.canary ?? this.start("canary");
   }
 
+  /** The helper for the canary has started and nothing is asked of it. */
+  get isWatcherFree(): boolean {
+    const { canary } = this.current;
+    return canary?.isReady === true && canary.waiting === 0;
+  }
+
   ask(
     helper: TeeHelper | null,
     request: Omit<PipeRequest, "id">,
     done: (heard: Heard) => void,
-    patience: Patience = { forMs: stuckMs, what: "a call" },
+    patience: Patience = {},
   ): void {
     if (helper === null) return done("none");
-    const { forMs, what, untilGone = false } = patience;
+    const { untilGone = false } = patience;
     let isOver = false;
+    let stop = (): void => undefined;
     const end = (heard: Heard): void => {
       if (isOver) return;
       isOver = true;
@@ -103,12 +119,41 @@ export class TeeHelpers {
       done(heard);
     };
     const one: Asked = { helper, giveUp: () => (untilGone ? undefined : end("given_up")) };
-    const stop = this.clock.at(this.clock.now() + forMs, () => {
-      this.giveUp(helper, `${what} has no answer after ${forMs} ms`);
-    });
     this.asked.add(one);
+    this.watch(helper, patience, (cancel) => {
+      stop = cancel;
+    });
     helper.request(request, (reply) => end(reply ?? "died"));
     if (helper.isAbandoned) one.giveUp();
+  }
+
+  /** Gives a helper up whose start takes too long, and then one whose call does. */
+  private watch(
+    helper: TeeHelper,
+    { forMs = stuckMs, what = "a call", waits, isHeld }: Patience,
+    cancelBy: (cancel: () => void) => void,
+  ): void {
+    const { clock } = this;
+    const endMs = clock.now() + startMaxMs;
+    const call = (): void => {
+      const late = (): void => {
+        if (isHeld?.() === true) return call();
+        this.giveUp(helper, `${what} has no answer after ${forMs} ms`);
+      };
+      cancelBy(clock.at(clock.now() + forMs, late));
+    };
+    const start = (): void => {
+      if (helper.isReady) return call();
+      if (clock.now() >= endMs) {
+        return this.giveUp(helper, `it did not start within ${startMaxMs} ms`);
+      }
+      cancelBy(clock.at(clock.now() + waitEveryMs, look));
+    };
+    const look = (): void => {
+      waits?.("helper");
+      start();
+    };
+    start();
   }
 
   /**

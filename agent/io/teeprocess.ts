@@ -6,7 +6,14 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { Failure } from "../errors.ts";
-import { PipeReader, type PipeReply, type PipeRequest, replyOf, toPipe } from "../wire/teepipe.ts";
+import {
+  PipeReader,
+  type PipeReply,
+  type PipeRequest,
+  readyId,
+  replyOf,
+  toPipe,
+} from "../wire/teepipe.ts";
 
 /** A helper, or what stands for one in tests. */
 export interface TeeHelper {
@@ -15,6 +22,8 @@ export interface TeeHelper {
   readonly isAbandoned: boolean;
   /** It ended, and with it all that it had open. */
   readonly isGone: boolean;
+  /** It has started and said so: what is asked of it from now on is under way. */
+  readonly isReady: boolean;
   /** Requests without a reply. */
   readonly waiting: number;
   /** `done` gets the reply, or null once the helper has ended without one. */
@@ -52,6 +61,7 @@ export function launchHelper(
 class HelperProcess implements TeeHelper {
   isAbandoned = false;
   isGone = false;
+  isReady = false;
   private readonly child: ChildProcess;
   private readonly reader = new PipeReader();
   private readonly pending = new Map<number, (reply: PipeReply | null) => void>();
@@ -107,6 +117,7 @@ class HelperProcess implements TeeHelper {
     try {
       for (const body of this.reader.push(some)) {
         const reply = replyOf(body);
+        if (reply.id === readyId) this.isReady = true;
         const done = this.pending.get(reply.id);
         this.pending.delete(reply.id);
         done?.(reply);

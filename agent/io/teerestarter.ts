@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 import type { Clock } from "./clock.ts";
 import { nameHolder, sharers } from "./holder.ts";
 import type { RunProgram } from "./program.ts";
-import type { TeeOperation, TeeOutcome } from "./tee.ts";
+import type { TeeOperation, TeeOutcome, TeeWait } from "./tee.ts";
 import { firmwareCommand, type RunStep, stepRunner, type TeeProviders } from "./teeproviders.ts";
 
 /** After its driver was loaded the device may take a moment to appear. */
@@ -20,6 +20,7 @@ function failure(errno: string): TeeOutcome {
 }
 
 type Done = (outcome: TeeOutcome) => void;
+type Waits = (on: TeeWait) => void;
 
 /** What the restarter needs of the device besides its own providers. */
 export interface Restartable {
@@ -31,7 +32,7 @@ export interface Restartable {
   /** Closes everything of ours; tells how many processes that still hold it were given up. */
   readonly release: (done: (lost: number) => void) => void;
   /** Asks the kernel for VERSION: a way to see that the driver is there, and no sign of life. */
-  readonly version: (done: Done) => void;
+  readonly version: (done: Done, waits: Waits) => void;
 }
 
 export class TeeRestarter {
@@ -68,7 +69,7 @@ export class TeeRestarter {
   }
 
   /** EAGAIN, without harm, while anybody has the device open. */
-  reattach(done: Done): void {
+  reattach(done: Done, waits: Waits): void {
     this.alone(done, (end) => {
       this.on.release((lost) => {
         if (lost > 0) {
@@ -77,7 +78,7 @@ export class TeeRestarter {
         }
         this.reload((errno) => {
           if (errno !== null) return end(failure(errno));
-          this.awaitDevice(this.on.clock.now() + deviceMaxMs, end);
+          this.awaitDevice(this.on.clock.now() + deviceMaxMs, end, waits);
         });
       });
     });
@@ -152,10 +153,10 @@ export class TeeRestarter {
     this.step(command, () => then());
   }
 
-  private awaitDevice(deadlineMs: number, end: Done): void {
+  private awaitDevice(deadlineMs: number, end: Done, waits: Waits): void {
     const { clock, device, version } = this.on;
-    if (existsSync(device)) return version(end);
+    if (existsSync(device)) return version(end, waits);
     if (clock.now() >= deadlineMs) return end(failure("ENODEV"));
-    clock.at(clock.now() + deviceEveryMs, () => this.awaitDevice(deadlineMs, end));
+    clock.at(clock.now() + deviceEveryMs, () => this.awaitDevice(deadlineMs, end, waits));
   }
 }

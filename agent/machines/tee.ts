@@ -17,7 +17,7 @@ import {
   unanswered,
   withCore,
 } from "./teeanswers.ts";
-import { done, failed, leftOver, tick } from "./teeoutcomes.ts";
+import { done, failed, leftOver, tick, waits } from "./teeoutcomes.ts";
 import { attemptEndsMs, nameOf, pruned, withoutQuarantine } from "./teerecord.ts";
 import {
   allServices,
@@ -113,6 +113,15 @@ function alive(state: Ready | Suspect, event: EventOf<"alive">): Next {
   if (canary.sentMs === null || event.probe !== canary.probe) return stay(state);
   const next = { ...canary, sentMs: null, dueMs: event.atMs + config.canaryEveryMs };
   return pumped<State>({ kind: "ready", core: { ...state.core, canary: next } });
+}
+
+/** A canary whose helper is only starting has not been sent: that is no silence of the TEE's. */
+function canaryWaits(state: Ready | Suspect, { atMs, key }: EventOf<"waits">): Next {
+  const { canary, config } = state.core;
+  if (canary.sentMs === null || key !== `canary ${canary.probe}`) return stay(state);
+  const next = withCore(state, { canary: { ...canary, sentMs: atMs } });
+  if (next.kind === "ready") return to<State, Effect>(next);
+  return to<State, Effect>({ ...next, deadlineMs: atMs + config.suspectMs });
 }
 
 /** A canary that failed: one doubt is looked at again, a second is a crash. */
@@ -214,6 +223,7 @@ const recovering = {
   crash: crashAgain,
   done,
   failed,
+  waits,
   tick,
   recover: stay,
   unquarantine,
@@ -229,6 +239,7 @@ export const table: Table<State, Event, Effect> = {
     crash,
     done: leftOver,
     failed: canaryFailed,
+    waits: canaryWaits,
     tick: tickReady,
     recover,
     unquarantine,
@@ -241,6 +252,7 @@ export const table: Table<State, Event, Effect> = {
     crash,
     done: leftOver,
     failed: canaryFailed,
+    waits: canaryWaits,
     tick: tickSuspect,
     recover: stay,
     unquarantine,
@@ -264,6 +276,7 @@ export const table: Table<State, Event, Effect> = {
     crash: stay,
     done: leftOver,
     failed: stay,
+    waits: stay,
     tick: stay,
     recover,
     unquarantine,
@@ -276,6 +289,7 @@ export const table: Table<State, Event, Effect> = {
     crash: stay,
     done: leftOver,
     failed: stay,
+    waits: stay,
     tick: stay,
     recover,
     unquarantine,
@@ -288,6 +302,7 @@ export const table: Table<State, Event, Effect> = {
     crash: stay,
     done: leftOver,
     failed: stay,
+    waits: stay,
     tick: tickEscalate,
     recover: stay,
     unquarantine,

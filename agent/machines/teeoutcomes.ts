@@ -199,6 +199,26 @@ function serviceDown(state: Recovering, name: string, code: string, atMs: number
   return after([report({ kind: "tee:degraded", because })], next);
 }
 
+/**
+ * What this step asked for stands before the TEE, not inside: its time begins anew, and so does the
+ * whole recovery's. An opening that waits for a supplicant is told once; a TEE that was seen alive
+ * meanwhile is no reason for a stronger restart, and one that is not has no more such signs.
+ */
+export function waits(state: Recovering, { atMs, epoch, key, on }: EventOf<"waits">): Next {
+  const { core, recovery } = state;
+  if (epoch !== core.epoch || !recovery.pending.includes(key)) return stay<State>(state);
+  const { openMaxMs, suspectMs, reattachMaxMs, recoveryMaxMs } = core.config;
+  const { verb, name } = subjectOf(key);
+  const forMs = verb === "open" ? openMaxMs : verb === "verify" ? suspectMs : reattachMaxMs;
+  const isNews = on === "supplicant" && recovery.waiter !== key;
+  const waiter = on === "supplicant" ? key : recovery.waiter;
+  const patient = { deadlineMs: atMs + forMs, overallMs: atMs + recoveryMaxMs, waiter };
+  const next: Recovering = { ...state, recovery: { ...recovery, ...patient } };
+  if (!isNews) return to<State, Effect>(next);
+  const because = `service ${name} waits: no supplicant is there to load it`;
+  return to<State, Effect>(next, report({ kind: "tee:degraded", because, epoch }));
+}
+
 export function tick(state: Recovering, { atMs }: EventOf<"tick">): Next {
   const { next, hung } = expired(state, atMs);
   const { core } = next.state;

@@ -148,6 +148,7 @@ function fresh(core: Core, rung: RestartPower, scope: readonly string[], atMs: n
     hardware: null,
     context: null,
     savedEpoch: null,
+    waiter: "",
     // Services that are down were announced as such before.
     told: core.services.filter(({ session }) => session === null).map(({ name }) => name),
     replayed: 0,
@@ -262,7 +263,38 @@ function isUntried({ kind, recovery }: Recovering): boolean {
 export function crashedAgain(state: Recovering, signal: Signal, atMs: number): Next {
   const { kind, core, recovery } = state;
   if (!isBefore(kind, "resume")) return begin(core, signal, atMs, recovery.told);
+  const isOthers = !signal.services.some((service) => recovery.scope.includes(service));
+  if (signal.rung === "session" && isOthers) return alongside(state, signal, atMs);
   return climb(state, { because: `crash ${signal.code} in ${kind}`, signal }, atMs);
+}
+
+/**
+ * Another service died, and nothing of what is being restored: that is no second crash of the TEE.
+ * It is restored along, by the session's own rung, which it uses up as it would by itself. What
+ * was restarted stays so: from the closing of old sessions on everything is done again.
+ */
+function alongside(state: Recovering, signal: Signal, atMs: number): Next {
+  const { kind, core, recovery } = state;
+  const choice = choose(core, "session", atMs);
+  const because = `crash ${signal.code} of another service in ${kind}`;
+  if (choice.rung !== "session") return climb(state, { because, signal }, atMs);
+  const noted = noteCrash(core, signal);
+  const isReopened = !isBefore(kind, "restore_ree");
+  const epoch = core.epoch + (isReopened ? 1 : 0);
+  const history = withAttempt({ ...noted.history, epoch }, "session", atMs);
+  const scope = merged(recovery.scope, signal.services);
+  const current: Core = { ...core, epoch, history };
+  const wider = widened({ kind, core: current, recovery: { ...recovery, scope, crashed: true } });
+  const said: Effect[] = [
+    crashed(current, signal, "session"),
+    ...noted.effects,
+    ...sayRungs(choice, because),
+    { kind: "journal", history },
+    ...wider.effects,
+  ];
+  const place = { ...state, core: wider.core, recovery: wider.recovery };
+  if (!isReopened) return to<State, Effect>(place, ...said);
+  return after(said, enter("restore_ree", wider.core, wider.recovery, atMs));
 }
 
 function merged(scope: readonly string[], more: readonly string[] = []): readonly string[] {

@@ -7,6 +7,7 @@ import type {
   TeeFacts,
   TeeOperation,
   TeeResult,
+  TeeWait,
 } from "../io/tee.ts";
 import type { TeeState } from "../wire/commands.ts";
 import type { Call, CallClass, CallEffect, Purpose, Service } from "./teecalls.ts";
@@ -77,6 +78,8 @@ export interface Recovery {
   readonly context: ReeContext | null;
   /** The epoch under which the context was saved; null while it was not. */
   readonly savedEpoch: number | null;
+  /** The opening that was last told to wait for a supplicant; empty = none. */
+  readonly waiter: string;
   /** Services whose subscribers were told `unavailable`. */
   readonly told: readonly string[];
   readonly replayed: number;
@@ -158,6 +161,14 @@ export type Event =
       /** Null when it was no operation of the TEE that failed. */
       readonly result: TeeResult | null;
       readonly problem: string;
+    }
+  /** What is awaited under this key cannot go on for want of another: its time counts from now. */
+  | {
+      readonly kind: "waits";
+      readonly atMs: number;
+      readonly epoch: number;
+      readonly key: string;
+      readonly on: TeeWait;
     }
   | { readonly kind: "tick"; readonly atMs: number }
   | { readonly kind: "recover"; readonly atMs: number; readonly by: string }
@@ -245,6 +256,7 @@ export function initial(
     hardware: null,
     context: null,
     savedEpoch: unfinished(history)?.epoch ?? null,
+    waiter: "",
     told: scope,
     replayed: 0,
     unknown: 0,

@@ -374,16 +374,15 @@ export function advance(state: Recovering, atMs: number): Next {
 function finish({ core, recovery }: Recovering, atMs: number): Next {
   const { epoch, config } = core;
   const canary = { ...core.canary, sentMs: null, dueMs: atMs + config.canaryEveryMs };
-  if (!recovery.crashed && unfinished(core.history) === null) {
-    const ready: State = { kind: "ready", core: { ...core, canary } };
-    return to<State, Effect>(ready, { kind: "journal", history: core.history });
-  }
+  const { replayed, unknown, crashed, rung, waiter } = recovery;
   const tookMs = Math.round(atMs - recovery.startedMs);
-  const history = withOutcome(core.history, { tookMs, rung: recovery.rung });
-  const { replayed, unknown } = recovery;
+  const isFirst = !crashed && unfinished(core.history) === null;
+  const history = isFirst ? core.history : withOutcome(core.history, { tookMs, rung });
+  const restored = { kind: "tee:restored", epoch, took_ms: tookMs, replayed, unknown } as const;
   return to<State, Effect>(
     { kind: "ready", core: { ...core, history, canary } },
-    report({ kind: "tee:restored", epoch, took_ms: tookMs, replayed, unknown }),
+    // A first registration is news only where it was told to wait.
+    ...(isFirst && waiter === "" ? [] : [report(restored)]),
     { kind: "journal", history },
   );
 }

@@ -22,8 +22,8 @@ import {
 } from "./secureworld.ts";
 import type { Ran, TeeAsk, TeeRig, TeeSaid } from "./teerig.ts";
 
-/** T2 of the agent, s. */
-const promiseS = 12;
+/** T2 of the agent, s: on a busy machine an emulated card is not refreshed for ten. */
+const promiseS = 30;
 /** Longest wait for an answer that nothing is known of, ms: a first opening takes a second. */
 const answerMs = 60_000;
 const runMs = 60_000;

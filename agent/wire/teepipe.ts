@@ -66,6 +66,8 @@ const replyShape = map({
   version: optional(list(uint, 3)),
 });
 export type PipeReply = Infer<typeof replyShape>;
+/** Of no request: the helper says with it that it has started. */
+export const readyId = 0;
 
 /** Failure `wire.malformed` when it is longer than a message may be. */
 export function toPipe(message: PipeRequest | PipeReply): Uint8Array {

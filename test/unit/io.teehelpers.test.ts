@@ -1,10 +1,11 @@
+import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { DeviceTee, type TeeSetup } from "../../agent/io/devicetee.ts";
 import type { RunProgram } from "../../agent/io/program.ts";
-import type { TeeOperation, TeeOutcome } from "../../agent/io/tee.ts";
+import type { TeeOperation, TeeOutcome, TeeWait } from "../../agent/io/tee.ts";
 import { lostMax } from "../../agent/io/teehelpers.ts";
-import type { TeeHelper } from "../../agent/io/teeprocess.ts";
+import { launchHelper, type TeeHelper } from "../../agent/io/teeprocess.ts";
 import { SupplicantWatch } from "../../agent/io/teesupplicant.ts";
 import { SimClock } from "../../agent/sim/clock.ts";
 import type { PipeReply, PipeRequest } from "../../agent/wire/teepipe.ts";
@@ -16,6 +17,7 @@ class StuckHelper implements TeeHelper {
   readonly pid = null;
   isAbandoned = false;
   isGone = false;
+  isReady = true;
   readonly asked: string[] = [];
   /** Requests of these kinds are answered well. */
   answers: readonly string[] = ["open", "version"];
@@ -53,6 +55,11 @@ class StuckHelper implements TeeHelper {
   }
 }
 
+/** A device that nobody has open. */
+const unheld = "/dev/full";
+const driver = { unload: ["unload"], load: ["load"] };
+const supplicant = { stop: ["stop"], start: ["start"] };
+
 /** The device code with helpers that get stuck, in virtual time. */
 class Bench {
   readonly clock = new SimClock();
@@ -61,6 +68,9 @@ class Bench {
   readonly news: string[] = [];
   /** Programs that fail, by their first word. */
   failing: readonly string[] = [];
+  /** Helpers take their time to start; requests that they answer well. */
+  starting = false;
+  answers: readonly string[] | null = null;
   readonly tee: DeviceTee;
 
   constructor(change: Partial<TeeSetup> = {}) {
@@ -76,6 +86,8 @@ class Bench {
       clock: this.clock,
       launch: (gone) => {
         const helper = new StuckHelper(gone);
+        helper.isReady = !this.starting;
+        helper.answers = this.answers ?? helper.answers;
         this.started.push(helper);
         return helper;
       },
@@ -91,9 +103,12 @@ class Bench {
   }
 
   /** The outcome in short, once there is one. */
-  async ask(operation: TeeOperation): Promise<() => string> {
+  async ask(
+    operation: TeeOperation,
+    waits: (on: TeeWait) => void = () => undefined,
+  ): Promise<() => string> {
     const said: TeeOutcome[] = [];
-    this.tee.perform(operation, (outcome) => said.push(outcome));
+    this.tee.perform(operation, (outcome) => said.push(outcome), waits);
     await new Promise((resolve) => setImmediate(resolve));
     return () => said.map(({ errno, ret }) => errno ?? ret.toString(16)).join() || "...";
   }
@@ -104,6 +119,89 @@ class Bench {
     return session;
   }
 }
+
+helpers("a helper's start counts into no deadline of what is asked of it", async () => {
+  const bench = new Bench();
+  bench.starting = true;
+  const waits: string[] = [];
+  const canary = await bench.ask({ kind: "canary" }, (on) => waits.push(on));
+  bench.clock.advance(50_000);
+  assert.is(canary(), "...");
+  assert.equal([...new Set(waits)], ["helper"]);
+  const [helper] = bench.started;
+  assert.ok(helper);
+  helper.isReady = true;
+  bench.clock.advance(500);
+  const count = waits.length;
+  bench.clock.advance(59_000);
+  assert.is(canary(), "...", "a whole call's time from then on");
+  assert.is(waits.length, count, "and no more is told");
+  bench.clock.advance(1_000);
+  assert.is(canary(), "EOWNERDEAD");
+});
+
+helpers("a helper that does not start is given up for that, by its own name", async () => {
+  const bench = new Bench();
+  bench.starting = true;
+  const canary = await bench.ask({ kind: "canary" });
+  bench.clock.advance(60_000);
+  assert.is(canary(), "EOWNERDEAD");
+  assert.match(bench.news.join(), /is given up: it did not start within 60000 ms/);
+});
+
+const nobody = { now: () => null, atStart: () => null };
+const opening = { kind: "open", service: "keystore", context: 1 } as const;
+
+helpers("a real helper says that it has started, and nobody takes that for an answer", async () => {
+  const program = join(__dirname, "../../../dist/kennel-tee.cjs");
+  await new Promise<void>((resolve, reject) => {
+    const helper = launchHelper(
+      program,
+      "/dev/null",
+    )((how) => {
+      if (helper.isReady) resolve();
+      else reject(new Error(`it never was ready: ${how}`));
+    });
+    helper.request({ op: "version" }, () => helper.shut());
+    assert.not.ok(helper.isReady, "not before it has said so");
+  });
+});
+
+helpers("an opening without a supplicant waits for one in a TEE that lives", async () => {
+  const bench = new Bench({ supplicant: nobody });
+  bench.answers = ["canary"];
+  bench.tee.prepare();
+  const waits: string[] = [];
+  const opened = await bench.ask(opening, (on) => waits.push(on));
+  bench.clock.advance(300_000);
+  assert.is(opened(), "...");
+  assert.is(waits.length, 150);
+  assert.equal([...new Set(waits)], ["supplicant"]);
+  for (const helper of bench.started) helper.answers = [];
+  bench.clock.advance(130_000);
+  assert.is(opened(), "EOWNERDEAD", "a TEE that gives no sign of life is not waited for");
+  assert.is(waits.length, 150);
+});
+
+helpers(
+  "an opening with a supplicant, or one that we can start, has its time and no more",
+  async () => {
+    const there = { now: () => "7@1", atStart: () => "7@1" };
+    for (const change of [
+      { supplicant: there },
+      { supplicant: nobody, providers: { supplicant } },
+    ]) {
+      const bench = new Bench(change);
+      bench.answers = ["canary"];
+      bench.tee.prepare();
+      const waits: string[] = [];
+      const opened = await bench.ask(opening, (on) => waits.push(on));
+      bench.clock.advance(60_000);
+      assert.is(opened(), "EOWNERDEAD");
+      assert.equal(waits, []);
+    }
+  },
+);
 
 const call = { command: 1, call: 1, key: null, input: null } as const;
 
@@ -163,11 +261,6 @@ helpers("a canary that died with its helper is asked again, but not for ever", a
   bench.started[2]?.die();
   assert.is(canary(), "EOWNERDEAD");
 });
-
-/** A device that nobody has open. */
-const unheld = "/dev/full";
-const driver = { unload: ["unload"], load: ["load"] };
-const supplicant = { stop: ["stop"], start: ["start"] };
 
 helpers("a driver is not reloaded while a lost helper may hold it", async () => {
   const bench = new Bench({ providers: { driver, supplicant } });

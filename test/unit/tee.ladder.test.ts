@@ -45,6 +45,7 @@ stories("A3-06 a context of an earlier crash is not taken for this one's", () =>
 });
 
 type Step = (typeof steps)[number];
+
 const isBetween = (step: Step, first: Step, last: Step): boolean =>
   steps.indexOf(first) <= steps.indexOf(step) && steps.indexOf(step) <= steps.indexOf(last);
 

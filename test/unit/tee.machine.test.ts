@@ -110,6 +110,7 @@ function eventsFor(state: State): readonly (readonly [string, Event])[] {
   const sentIn = calls.find(({ id }) => id === call)?.epoch ?? epoch;
   const key = "recovery" in state ? (state.recovery.pending[0] ?? "none") : "none";
   const session = { context: epoch - 1, id: 9 };
+  const canaryKey = { key: `canary ${canary.probe}` };
   const reply = (result: TeeResult, inEpoch = sentIn): Event => {
     return { kind: "reply", atMs, epoch: inEpoch, call, result, applied: false };
   };
@@ -135,6 +136,9 @@ function eventsFor(state: State): readonly (readonly [string, Event])[] {
     ["failed own", failed(null)],
     ["canary dead", { ...failed(cut), key: `canary ${canary.probe}` }],
     ["canary refused", { ...failed(refusal), key: `canary ${canary.probe}` }],
+    ["waits", { kind: "waits", atMs, epoch, key, on: "supplicant" }],
+    ["waits old", { kind: "waits", atMs, epoch: epoch - 1, key, on: "helper" }],
+    ["canary waits", { ...canaryKey, kind: "waits", atMs, epoch, on: "helper" }],
     ["tick early", { kind: "tick", atMs: 41 }],
     ["tick due", { kind: "tick", atMs: late }],
     ["recover", { kind: "recover", atMs, by: "test" }],
@@ -311,6 +315,55 @@ machine("the second crash of one command quarantines that command alone", () => 
   const other = withTrigger(once, { service: "keystore", command: 8 }, 2);
   const twice = withTrigger(other, name, 2);
   assert.equal(twice.quarantined, [name]);
+});
+
+/** The time at which the machine next wants to be asked, and what it then says of the TEE. */
+function crashesBy(state: State, untilMs: number): number {
+  let at = state;
+  while (dueMs(at) < untilMs) at = step(table, at, { kind: "tick", atMs: dueMs(at) }).state;
+  return at.core.history.crashes;
+}
+
+machine("a canary whose helper is only starting is no silence of the TEE", () => {
+  const ready = walk(initial(config, facts, emptyHistory, 0), 0).at(-1) as State;
+  const sentMs = dueMs(ready);
+  let at = step(table, ready, { kind: "tick", atMs: sentMs }).state;
+  const { epoch, canary } = at.core;
+  const key = `canary ${canary.probe}`;
+  const startMs = 30_000;
+  for (let atMs = sentMs; atMs <= sentMs + startMs; atMs += 500) {
+    assert.is(at.kind, "ready");
+    if (dueMs(at) <= atMs) at = step(table, at, { kind: "tick", atMs }).state;
+    at = step(table, at, { kind: "waits", atMs, epoch, key, on: "helper" }).state;
+  }
+  const readyMs = sentMs + startMs;
+  const deadMs = readyMs + config.canaryLateMs + config.suspectMs;
+  assert.is(crashesBy(at, deadMs), 0, "its time counts from then");
+  assert.is(crashesBy(at, deadMs + 1), 1, "and it does count");
+});
+
+machine("an opening that waits for a supplicant is told once and leads to no stronger rung", () => {
+  const [, opening] = walk(initial(config, facts, emptyHistory, 0), 0);
+  assert.is(opening?.kind, "restore_tee");
+  const key = "open keystore";
+  let at = opening as State;
+  const told: string[] = [];
+  const waitMs = 2 * config.recoveryMaxMs;
+  for (let atMs = 0; atMs <= waitMs; atMs += 2_000) {
+    assert.ok(dueMs(at) > atMs, "nothing is due while it waits");
+    const next = step(table, at, { kind: "waits", atMs, epoch: 1, key, on: "supplicant" });
+    told.push(...next.effects.map(wordOf));
+    at = next.state;
+  }
+  assert.equal(told, ["tee:degraded"]);
+  assert.is(dueMs(at), waitMs + config.openMaxMs, "without more signs its time is over");
+  const effects = walk(at, waitMs).flatMap((state) => {
+    const event = answerTo(state, waitMs);
+    return event === null ? [] : step(table, state, event).effects.map(wordOf);
+  });
+  assert.ok(effects.includes("tee:restored"), "what was told as waiting is told as over");
+  at = step(table, at, { kind: "waits", atMs: 0, epoch: 9, key, on: "supplicant" }).state;
+  assert.is(dueMs(at), waitMs + config.openMaxMs, "a sign of another epoch counts for nothing");
 });
 
 machine("each limit leaves room for one whole try within the recovery", () => {

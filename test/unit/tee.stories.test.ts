@@ -321,4 +321,35 @@ stories("A3-02 an id that two sessions have shows a silent restart before any ca
   assert.is(rig.tee.world.staleServed, 0);
 });
 
+for (const step of ["restore_ree", "restore_tee", "verify"] as const) {
+  stories(`A3-07 another service that dies during ${step} is reopened too, and no more`, () => {
+    const rig = new TeeRig({ model: { powers: ["session"] } }).ready();
+    let armed = true;
+    rig.onEvent = (event) => {
+      if (!armed || event.kind !== "tee:step" || event.step !== step) return;
+      armed = false;
+      rig.clock.at(rig.clock.now(), () => {
+        rig.tee.inject("panic", "fingerprint");
+        const dead = { errno: null, ret: 0xffff3024, origin: 3 };
+        rig.act((head) => head.crashed("fingerprint", dead));
+      });
+    };
+    rig.tee.inject("panic", "keystore");
+    const made = rig.call("keystore", read, "idempotent");
+    rig.advance(60_000);
+    assert.not.ok(armed, "the crash happened");
+    assert.is(rig.state, "ready");
+    assert.is(verdictOf(made), "replayed");
+    assert.is(rig.withheld.length, 0, "one dead application is no reason to reset the card");
+    const rungs = rig.said().filter((line) => line.startsWith("rung"));
+    assert.is(rungs.length, 2, rungs.join("; "));
+    assert.ok(rungs.every((line) => line.startsWith("rung session: crash ffff3024/3")));
+    const restored = rig.said().filter((line) => line.startsWith("restored"));
+    assert.is(restored.length, 1, "within the same recovery");
+    const after = rig.call("fingerprint", count, "once");
+    rig.advance(1_000);
+    assert.is(verdictOf(after), "answered");
+  });
+}
+
 stories.run();

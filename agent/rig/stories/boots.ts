@@ -190,7 +190,8 @@ async function damagedRecord(rig: BootRig): Promise<void> {
 }
 
 async function fullStore(rig: BootRig): Promise<void> {
-  await rig.boot({ timeoutMs: 20_000, fault: "full_store", lock: true });
+  // Each variable that firmware writes into a full store costs it seconds on an emulated flash.
+  await rig.boot({ timeoutMs: 60_000, fault: "full_store", lock: true });
   await said(rig, /^guest: store is full/);
   await status(rig);
   await rig.reset();

@@ -1,5 +1,6 @@
 /** Linux's own TEE driver: with OP-TEE below it, and with nothing. */
 import { type Code, exitCodes, policy } from "../../errors.ts";
+import { teeConfig } from "../../machines/teeconfig.ts";
 import { supplicantRun } from "../opteerig.ts";
 import { AgentEnded, bootMs, expect, untilAnswers } from "../rig.ts";
 import { applications } from "../secureworld.ts";
@@ -209,6 +210,37 @@ async function supplicant(rig: TeeRig): Promise<void> {
 }
 const goneMs = 3_000;
 
+/** The agent cannot start one here: it can only see that nobody has. */
+async function lateSupplicant(rig: TeeRig): Promise<void> {
+  await rig.card({ secureWorld: true, driver: true, supplicant: false });
+  const { supplicant: _none, ...tee } = settings;
+  await rig.agent("--tee /dev/tee0", { tee });
+  const { openMaxMs } = teeConfig([]);
+  const endMs = rig.now() + 2 * openMaxMs;
+  while (rig.now() < endMs) {
+    const { state, crashes, epoch } = await rig.ask("tee.state", {});
+    expect(state === "restore_tee" && crashes === 0, `state ${state}, ${crashes} crashes`);
+    expect(epoch === 1, `epoch ${epoch}`);
+    await rig.wait(lookEveryMs);
+  }
+  expect((await rig.run(supplicantRun)).status === 0, "no supplicant");
+  await agentReady(rig);
+  const { crashes, epoch, sessions } = await rig.ask("tee.state", {});
+  const isWell = crashes === 0 && epoch === 1 && sessions.every(({ open }) => open);
+  expect(isWell, JSON.stringify({ crashes, epoch, sessions }));
+  expect(rig.expiries.length === 0, "the watchdog expired");
+}
+
+async function agentReady(rig: TeeRig): Promise<void> {
+  const endMs = rig.now() + readyMs;
+  for (;;) {
+    const { state } = await rig.ask("tee.state", {});
+    if (state === "ready") return;
+    expect(rig.now() < endMs, `state ${state}`);
+    await rig.wait(lookEveryMs);
+  }
+}
+
 async function reloads(rig: TeeRig): Promise<void> {
   await called(rig);
   const before = await sharedCalls(rig);
@@ -235,7 +267,7 @@ async function helperKilled(rig: TeeRig): Promise<void> {
   await called(rig);
   const inside = rig.send(call(`once single wait ${milliseconds(insideMs)}`));
   await rig.wait(insideMs / 4);
-  const killed = await rig.run("kill -9 $(pgrep -f kennel-tee.cjs)");
+  const killed = await rig.run("kill -9 $(ps | awk '/[k]ennel-tee.cjs/ {print $1}')");
   expect(killed.status === 0, killed.text);
   const { answer } = await rig.answer(inside);
   expect(answer?.verdict === "outcome_unknown", JSON.stringify(answer));
@@ -258,23 +290,35 @@ async function corePanic(rig: TeeRig): Promise<void> {
   expect(rig.expiries.length === 0, "the watchdog expired");
   rig.send(call(`once single spin ${milliseconds(spinMs)}`));
   await rig.wait(1_000);
+  // What was said until now, by applications that panicked, is out of the way.
+  await rig.secureWords();
+  const askedMs = rig.now();
+  const { remaining_ms, promise_ms } = await rig.ask("wdt.state", {});
   await rig.panicTeeOs();
-  await rig.until("expiry of the watchdog", () => rig.expiries[0], bootMs);
+  const panickedMs = rig.now();
+  const expiredMs = await rig.until("expiry of the watchdog", () => rig.expiries[0], bootMs);
   const words = await rig.secureWords();
-  expect(/Panic|Core \S+-abort/i.test(words), `the TEE OS did not panic: ${words.slice(-2_000)}`);
+  const hasPanicked = /Core prefetch-abort at address/.test(words) && /Panic '/.test(words);
+  expect(hasPanicked, `the TEE OS did not panic: ${words.slice(-2_000)}`);
+  // It expired when its time since the last refresh was over: not before, and no refresh came.
+  const leftMs = askedMs + Number(remaining_ms) - expiredMs;
+  expect(leftMs < tickMs, `the watchdog had ${leftMs.toFixed()} ms left`);
+  const silentMs = expiredMs - panickedMs;
+  const isInTime = silentMs < promise_ms + slackMs;
+  expect(isInTime, `it expired ${silentMs.toFixed()} ms after the panic, of ${promise_ms} ms`);
+  const resetMs = await rig.until("reset", () => rig.resets[0], bootMs);
+  expect(resetMs >= expiredMs, "the card was reset before the watchdog expired");
   await untilAnswers(rig);
   const after = await rig.ask("card.status", {});
   const isNew = after.boot !== before.boot && after.last_cause === "watchdog";
   expect(isNew, `boot ${after.boot}, cause ${after.last_cause}`);
-  const endMs = rig.now() + readyMs;
-  for (;;) {
-    const { state } = await rig.ask("tee.state", {});
-    if (state === "ready") return;
-    expect(rig.now() < endMs, `state ${state}`);
-    await rig.wait(lookEveryMs);
-  }
+  await agentReady(rig);
 }
 const spinMs = 60_000;
+/** The watchdog's own grain, ms. */
+const tickMs = 1_000;
+/** How late an event of QEMU's may be heard on a busy machine, ms. */
+const slackMs = 3_000;
 
 function exitOf(code: Code): number {
   return exitCodes[policy[code].exit];
@@ -289,6 +333,7 @@ export const opteeStories: readonly TeeStory[] = [
   story("calls into a real TEE come back with what it said", secure, calls),
   story("an application that panics is opened again, and no other", secure, panics),
   story("a supplicant that dies is waited for, and is restarted", secure, supplicant),
+  story("a supplicant that comes late is waited for", secure, lateSupplicant),
   story("a driver in use is not unloaded, and a free one is", secure, reloads),
   story("a TEE OS that panics is a reset by the watchdog, and is used again", secure, corePanic),
   story("a helper killed inside a real TEE is outlived", secure, helperKilled),
