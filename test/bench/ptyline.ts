@@ -36,9 +36,9 @@ export function ptyLine(baud = Number.POSITIVE_INFINITY): PtyLine {
   pty.onReady((news) => {
     if (news === "writable") return flush();
     if (news !== "readable" || !unpaced) return;
-    for (let bytes = pty.read(readBytesMax); bytes !== null; bytes = pty.read(readBytesMax)) {
-      listen(bytes);
-    }
+    // What is left is told of again: a flood keeps nobody else from his turn.
+    const bytes = pty.read(readBytesMax);
+    if (bytes !== null) listen(bytes);
   });
   const port: Port = {
     name: pty.path,
@@ -75,7 +75,11 @@ function pace(pty: NativePty, baud: number, take: (bytes: Uint8Array) => void): 
     lastMs = nowMs;
     while (credit >= 1) {
       const bytes = pty.read(Math.min(Math.floor(credit), readBytesMax));
-      if (bytes === null) return;
+      if (bytes === null) {
+        // A line that was idle has nothing to make up for.
+        credit = 0;
+        return;
+      }
       credit -= bytes.length;
       take(bytes);
     }
