@@ -119,6 +119,14 @@ load efi_pstore
 mount -t pstore pstore /sys/fs/pstore
 record=$(echo ${efivars}/KennelHandOff-*)
 [ -f "$record" ] && echo "${handOffSaid} $(tail -c +5 "$record" | hexdump -v -e '1/1 "%02x"')"
+if [ "$fault" = full_store ]; then
+  for count in $(seq 1 ${fillersMax}); do
+    { printf '\\007\\000\\000\\000'; head -c ${fillerBytes} /dev/zero; } >/tmp/filler
+    file="${efivars}/Filler$count-\${record##*/KennelHandOff-}"
+    dd if=/tmp/filler of="$file" bs=16384 count=1 2>/dev/null || break
+  done
+  echo "guest: store is full after $count"
+fi
 [ "$fault" = initramfs_hangs ] && stay hangs
 [ "$fault" = no_driver ] && stay has no driver
 if [ "$(word hook)" = no ]; then
@@ -135,14 +143,6 @@ fi
 mount -t ext4 -o ro "$(disk programs)" /programs || fail mount programs
 mount -t ext4 "$(disk state)" ${places.state} || fail mount state
 for name in bin/node bin/chrt lib lib64 app; do ln -s "/programs/$name" "/$name"; done
-if [ "$fault" = full_store ]; then
-  for count in $(seq 1 ${fillersMax}); do
-    { printf '\\007\\000\\000\\000'; head -c ${fillerBytes} /dev/zero; } >/tmp/filler
-    file="${efivars}/Filler$count-\${record##*/KennelHandOff-}"
-    dd if=/tmp/filler of="$file" bs=16384 count=1 2>/dev/null || break
-  done
-  echo "guest: store is full after $count"
-fi
 if [ "$fault" = damaged_record ]; then
   tail -c +5 "$record" >${damagedRecord}
   printf x | dd of=${damagedRecord} bs=1 seek=40 conv=notrunc 2>/dev/null
