@@ -19,7 +19,7 @@ npm run rig -- campaign NAME [--seed N] [--runs N] [--bug NAME]
 exit: 0 all passed or skipped, 1 a card failed, 2 wrong usage, 11 the rig failed
 `;
 
-type Header = Pick<Story, "name" | "rows">;
+type Header = Pick<Story, "name" | "rows" | "isLong">;
 
 /** A rig that can be opened, its logs in the folder, and the stories that are told on it. */
 export interface Bench {
@@ -156,7 +156,8 @@ async function runAll(
   process.stdout.write(`logs: ${folder}\n`);
   const startedMs = performance.now();
   const count: Count = { passed: 0, failed: 0, skipped: 0, fault: 0 };
-  const waiting = chosen.slice();
+  const isFirst = ({ isLong }: Header): boolean => jobs > 1 && isLong;
+  const waiting = [...chosen.filter(isFirst), ...chosen.filter((one) => !isFirst(one))];
   const lanes = Array.from({ length: Math.min(jobs, chosen.length) }, (_, index) => {
     const own = jobs === 1 ? folder : path.join(folder, `card-${index + 1}`);
     fs.mkdirSync(own, { recursive: true });

@@ -7,13 +7,15 @@ export interface Story<R extends Rig = Rig> {
   /** Rows of the acceptance table that it shows. */
   readonly rows: readonly string[];
   readonly needs: readonly Need[];
+  /** Takes minutes: where several cards share the stories it is begun first. */
+  readonly isLong: boolean;
   readonly tell: (rig: R) => Promise<void>;
 }
 
 export function story<R extends Rig = Rig>(
   name: string,
-  { rows, needs = [] }: { rows: readonly string[]; needs?: readonly Need[] },
+  { rows, needs = [], isLong = false }: Pick<Story<R>, "rows"> & Partial<Story<R>>,
   tell: (rig: R) => Promise<void>,
 ): Story<R> {
-  return { name, rows, needs, tell };
+  return { name, rows, needs, isLong, tell };
 }

@@ -188,7 +188,7 @@ export const survives: readonly Story[] = [
   ),
   story(
     "a quarter of an hour with a busy processor brings no reset",
-    { rows: ["A2-07"], needs: ["processes"] },
+    { rows: ["A2-07"], needs: ["processes"], isLong: true },
     regularRunning,
   ),
 ];

@@ -25,12 +25,14 @@ async function covered(rig: BootRig, settings: SweepSettings): Promise<void> {
 const timeoutMs = 20_000;
 
 export const sweeps: readonly Story<BootRig>[] = [
-  story("hung at any instant a boot is reset, with the 6300ESB", { rows: ["A1-16"] }, (rig) =>
-    covered(rig, { device: "i6300esb", part: "machine", instants: 7, timeoutMs }),
+  story(
+    "hung at any instant a boot is reset, with the 6300ESB",
+    { rows: ["A1-16"], isLong: true },
+    (rig) => covered(rig, { device: "i6300esb", part: "machine", instants: 7, timeoutMs }),
   ),
   story(
     "hung at any instant a boot is reset, with the chipset's watchdog",
-    { rows: ["A1-16"] },
+    { rows: ["A1-16"], isLong: true },
     (rig) => covered(rig, { device: "iTCO_wdt", part: "machine", instants: 7, timeoutMs }),
   ),
 ];
