@@ -10,6 +10,7 @@ import { unixRead } from "@serialport/bindings-cpp/dist/unix-read";
 import { SerialPortStream } from "@serialport/stream";
 import { native } from "../../native/index.ts";
 import { Failure } from "../errors.ts";
+import { EndingPort } from "./endingport.ts";
 import { type Port, portQueueBytesMax } from "./port.ts";
 import { obstacle, openFailure } from "./serialfault.ts";
 
@@ -118,16 +119,12 @@ function setControlLines(
   }
 }
 
-class SerialPort implements Port {
-  readonly name: string;
+class SerialPort extends EndingPort {
   private readonly stream: SerialPortStream;
   private waiting = 0;
-  private ended: string | null = null;
-  private tellClose: ((cause: string) => void) | null = null;
-  private tellData: (bytes: Uint8Array) => void = () => {};
 
   constructor(name: string, stream: SerialPortStream) {
-    this.name = name;
+    super(name);
     this.stream = stream;
     setExclusive(name, stream, true);
     stream.on("close", (error: Error | null | undefined) => this.end(lossCause(name, error)));
@@ -141,7 +138,7 @@ class SerialPort implements Port {
   }
 
   write(bytes: Uint8Array): boolean {
-    if (this.ended !== null || !this.stream.isOpen) return false;
+    if (this.isOver || !this.stream.isOpen) return false;
     if (this.waiting + bytes.length > portQueueBytesMax) return false;
     this.waiting += bytes.length;
     this.stream.write(Buffer.from(bytes), () => {
@@ -150,33 +147,8 @@ class SerialPort implements Port {
     return true;
   }
 
-  onData(listen: (bytes: Uint8Array) => void): void {
-    this.tellData = listen;
-  }
-
-  onClose(listen: (cause: string) => void): void {
-    const { ended } = this;
-    if (ended === null) this.tellClose = listen;
-    else setImmediate(() => listen(ended));
-  }
-
-  close(): void {
-    this.end("closed");
-  }
-
-  /** The first cause counts; what is still queued is dropped with the stream. */
-  private end(cause: string): void {
-    if (this.ended !== null) return;
-    this.ended = cause;
-    const tell = this.tellClose;
-    this.tellClose = null;
-    this.release();
-    if (tell !== null) setImmediate(() => tell(cause));
-  }
-
-  private release(): void {
+  protected release(): void {
     const { stream } = this;
-    this.tellData = () => {};
     if (!stream.isOpen) {
       stream.destroy();
       return;

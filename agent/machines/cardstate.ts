@@ -4,6 +4,7 @@
  */
 import type { CardState } from "../wire/cardstate.ts";
 import type { Report } from "../wire/commands.ts";
+import { stageNames } from "./bootrecord.ts";
 
 /** Before the first report of a boot. */
 export function beginning(boot: string): CardState {
@@ -46,7 +47,6 @@ const causes = [
   "agent_restart",
   "unknown",
 ] as const;
-const stages = ["power_on", "os_load", "hand_off", "adopt", "runtime"] as const;
 const slots = ["a", "b", "safe"] as const;
 const backends = ["direct", "service", "simulated", "none"] as const;
 
@@ -64,7 +64,7 @@ function died({ boot, stage, step, cause, culprit }: Data): Partial<CardState> {
     previous: {
       boot: textOf(boot),
       cause: oneOf(causes, cause) ?? "unknown",
-      stage: oneOf(stages, stage) ?? "runtime",
+      stage: oneOf(stageNames, stage) ?? "runtime",
       step: textOf(step),
       culprit: textOf(culprit),
     },
@@ -90,7 +90,7 @@ const changes: Readonly<Record<string, Change>> = {
     crash_records: countOf(data.crash_records),
     tee: { epoch: countOf(epoch), crashes: countOf(data.tee_crashes), unavailable: [] },
   }),
-  "boot:stage": (_state, { stage }) => ({ stage: oneOf(stages, stage) ?? "runtime" }),
+  "boot:stage": (_state, { stage }) => ({ stage: oneOf(stageNames, stage) ?? "runtime" }),
   "boot:died": (_state, data) => died(data),
   "boot:recovered": (_state, { outage_ms }) => ({ outage_ms: countOf(outage_ms) }),
   "boot:fallback": (_state, { slot }) => ({ slot: oneOf(slots, slot) ?? "a" }),

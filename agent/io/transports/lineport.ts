@@ -6,23 +6,20 @@
 import { readdirSync } from "node:fs";
 import { type NativeLine, native } from "../../../native/index.ts";
 import { Failure } from "../../errors.ts";
+import { EndingPort } from "../endingport.ts";
 import { type Port, portQueueBytesMax } from "../port.ts";
 import { listPorts, obstacle, openFailure } from "../serialfault.ts";
 
 /** Taken from the line at once; rshim gives at most 512. */
 const readBytesMax = 4096;
 
-class LinePort implements Port {
-  readonly name: string;
+class LinePort extends EndingPort {
   private readonly line: NativeLine;
   private readonly waiting: Uint8Array[] = [];
   private waitingCount = 0;
-  private ended: string | null = null;
-  private tellClose: ((cause: string) => void) | null = null;
-  private tellData: (bytes: Uint8Array) => void = () => {};
 
   constructor(name: string, line: NativeLine) {
-    this.name = name;
+    super(name);
     this.line = line;
     line.onReady((news) => {
       if (news === "lost") this.end(`${name} is gone`);
@@ -35,30 +32,16 @@ class LinePort implements Port {
   }
 
   write(bytes: Uint8Array): boolean {
-    if (this.ended !== null || this.waitingCount + bytes.length > portQueueBytesMax) return false;
+    if (this.isOver || this.waitingCount + bytes.length > portQueueBytesMax) return false;
     this.waiting.push(bytes.slice());
     this.waitingCount += bytes.length;
     // What waits already waits for room: the line says when there is some.
     if (this.waiting.length === 1) this.attempt(() => this.flush());
-    return this.ended === null;
-  }
-
-  onData(listen: (bytes: Uint8Array) => void): void {
-    this.tellData = listen;
-  }
-
-  onClose(listen: (cause: string) => void): void {
-    const { ended } = this;
-    if (ended === null) this.tellClose = listen;
-    else setImmediate(() => listen(ended));
-  }
-
-  close(): void {
-    this.end("closed");
+    return !this.isOver;
   }
 
   private receive(): void {
-    while (this.ended === null) {
+    while (!this.isOver) {
       const bytes = this.line.read(readBytesMax);
       if (bytes === null) return;
       this.tellData(bytes);
@@ -85,16 +68,10 @@ class LinePort implements Port {
     }
   }
 
-  private end(cause: string): void {
-    if (this.ended !== null) return;
-    this.ended = cause;
-    this.tellData = () => {};
+  protected release(): void {
     this.waiting.length = 0;
     this.waitingCount = 0;
-    const tell = this.tellClose;
-    this.tellClose = null;
     this.line.close();
-    if (tell !== null) setImmediate(() => tell(cause));
   }
 }
 

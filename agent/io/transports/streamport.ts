@@ -1,6 +1,7 @@
 /** A pair of byte streams as a `Port`: sockets, and the stdin and stdout of a child. */
 import type { Readable, Writable } from "node:stream";
-import { type Port, portQueueBytesMax } from "../port.ts";
+import { EndingPort } from "../endingport.ts";
+import { portQueueBytesMax } from "../port.ts";
 
 export interface StreamLine {
   readonly name: string;
@@ -14,17 +15,13 @@ export interface StreamLine {
   readonly isEndedByOwner?: true;
 }
 
-export class StreamPort implements Port {
-  readonly name: string;
+export class StreamPort extends EndingPort {
   private readonly line: StreamLine;
-  private ended: string | null = null;
-  private tellClose: ((cause: string) => void) | null = null;
-  private tellData: (bytes: Uint8Array) => void = () => {};
 
   /** `line`'s streams are connected: what is written before that would be kept for later. */
   constructor(line: StreamLine) {
+    super(line.name);
     this.line = line;
-    this.name = line.name;
     const { input, output, isEndedByOwner } = line;
     const end = (cause: string): void => {
       if (isEndedByOwner !== true) this.end(cause);
@@ -43,34 +40,13 @@ export class StreamPort implements Port {
 
   write(bytes: Uint8Array): boolean {
     const { output, queueBytes = portQueueBytesMax } = this.line;
-    if (this.ended !== null || !output.writable) return false;
+    if (this.isOver || !output.writable) return false;
     if (output.writableLength + bytes.length > queueBytes) return false;
     output.write(Buffer.from(bytes));
     return true;
   }
 
-  onData(listen: (bytes: Uint8Array) => void): void {
-    this.tellData = listen;
-  }
-
-  onClose(listen: (cause: string) => void): void {
-    const { ended } = this;
-    if (ended === null) this.tellClose = listen;
-    else setImmediate(() => listen(ended));
-  }
-
-  close(): void {
-    this.end("closed");
-  }
-
-  /** Ends the line for a reason that the streams do not tell. The first reason counts. */
-  end(cause: string): void {
-    if (this.ended !== null) return;
-    this.ended = cause;
-    this.tellData = () => {};
-    const tell = this.tellClose;
-    this.tellClose = null;
+  protected release(): void {
     this.line.release();
-    if (tell !== null) setImmediate(() => tell(cause));
   }
 }
